@@ -1,0 +1,235 @@
+"""The native core: what happens once per event. See ARCHITECTURE.md, "The way of one event".
+
+Everything here is conversion only; the rules live in `crates/raven-core` and `crates/raven-serve`.
+Times are integers: nanoseconds since 1970 where the name ends in `_ns`, milliseconds where it ends in `_ms`.
+Prices and quantities leave this module as integers with a scale (`value = mantissa / 10**scale`) or as exact decimal text.
+"""
+
+from collections.abc import Sequence
+from typing import Final, final
+
+from typing_extensions import Buffer
+
+__version__: Final[str]
+
+# What `Engine.on_frame` and `Engine.on_snapshot` say, as bits.
+EVENTS_PENDING: Final[int]
+"""Something needs policy: call `Engine.take_events`."""
+PUBLISHED: Final[int]
+"""At least one record was appended to a ring."""
+REJECTED: Final[int]
+"""The frame, or an event in it, went to quarantine."""
+BUFFERED: Final[int]
+"""A diff waits for its snapshot."""
+IGNORED: Final[int]
+"""Known already (duplicate, older than the book) or not asked for."""
+
+REJECT_REASONS: Final[Sequence[str]]
+"""Every reason validation can give, in the order of their codes; documented in docs/reference/validation.md."""
+
+@final
+class Hub:
+    """Every topic of this process: rings with their readers. Shared by the engine, the gRPC server and Python readers."""
+
+    def __init__(self) -> None: ...
+    def topics(self) -> list[tuple[int, str, str, int, int, int]]:
+        """List every topic as `(topic_id, venue, symbol, data_type, depth, readers)`; depth is 0 for anything but books."""
+    def find(self, venue: str, symbol: str, data_type: int, depth: int = 0) -> int | None:
+        """Return the id of a topic, or None. For books `depth` asks for the smallest tier that holds as many levels (0: the default tier)."""
+    def head(self, topic_id: int) -> int:
+        """Return the sequence of the newest record of a topic, 0 when nothing was published yet."""
+    def reader(self, topic_id: int, *, from_latest: bool = False) -> Reader:
+        """Open a cursor on a topic: at its end, or with `from_latest` on its newest record.
+
+        Raises: KeyError if there is no such topic.
+        """
+    def create_topic(self, venue: str, symbol: str, data_type: int, ring_bytes: int) -> Writer:
+        """Create a topic that Python writes (bars, benches, tests). Raises: ValueError if it exists."""
+
+@final
+class Writer:
+    """The one writer of a topic that Python owns."""
+
+    @property
+    def topic_id(self) -> int: ...
+    def trade(
+        self, recv_ns: int, exchange_ns: int, trade_id: int, price: int, quantity: int, *, price_scale: int,
+        quantity_scale: int, taker_sells: bool,
+    ) -> int:
+        """Append one trade; return its sequence."""
+    def trades(self, count: int, first_id: int, price: int, quantity: int, *, price_scale: int, quantity_scale: int) -> int:
+        """Append `count` like trades with rising ids in one call (load tests); return the last sequence."""
+
+@final
+class Reader:
+    """A cursor on one topic. Never slows the writer; a reader that falls behind learns how many records it lost."""
+
+    def drain(self, max_records: int = 1024) -> list[Record]:
+        """Take what is there. After a lap the first record is a gap (`kind == 7`, reason slow_reader) with the exact count."""
+    @property
+    def lost(self) -> int:
+        """Records lost to laps so far."""
+
+@final
+class Record:
+    """One record, exact. `body` holds the words of the kind as documented in `crates/raven-core/src/record.rs`."""
+
+    @property
+    def kind(self) -> int: ...
+    @property
+    def flags(self) -> int: ...
+    @property
+    def sequence(self) -> int: ...
+    @property
+    def recv_ns(self) -> int: ...
+    @property
+    def exchange_ns(self) -> int: ...
+    @property
+    def id(self) -> int: ...
+    @property
+    def price_scale(self) -> int: ...
+    @property
+    def quantity_scale(self) -> int: ...
+    @property
+    def body(self) -> list[int]: ...
+    def bids(self, depth: int = 0) -> list[tuple[int, int]]:
+        """Return bid levels `(price, quantity)`, best first; depth 0 means all that the record holds."""
+    def asks(self, depth: int = 0) -> list[tuple[int, int]]: ...
+    def encode(self, venue: str, symbol: str, data_type: int) -> bytes:
+        """Return the record as a serialized `MarketDataMessage`."""
+
+@final
+class Engine:
+    """Decode, sequence, validate, book, store, publish. One writer: call it from one thread only."""
+
+    def __init__(
+        self, hub: Hub, *, strict: bool = True, sanitize: bool = True, max_price_deviation: float = 10.0,
+        deviation_confirmations: int = 3, max_clock_skew_ms: int = 0, validation: bool = True, book_depth: int = 20,
+        max_frame_bytes: int = 1_048_576, resync_buffer_events: int = 10_000, resync_buffer_bytes: int = 4_194_304,
+        max_pending_events: int = 4096, quarantine_bytes: int = 65_536,
+    ) -> None: ...
+    def add_venue(self, name: str, rule: str) -> int:
+        """Register a venue whose depth ids follow `rule` ("spot" or "futures"); return its handle."""
+    def add_instrument(
+        self, venue: int, symbol: str, *, price_scale: int = 0, quantity_scale: int = 0, ring_bytes: int = 262_144,
+        needs_book: bool = True,
+    ) -> int:
+        """Register a symbol and create its topics; return its handle. Scales grow by themselves when a longer decimal arrives.
+
+        `ring_bytes` bounds the memory of all its rings together. `needs_book` False: diffs are ignored until `want_book`.
+        """
+    def remove_instrument(self, instrument: int) -> None:
+        """Forget a symbol: later frames of it are ignored as not asked for; its topics end once their readers have gone."""
+    def enable_depth(self, instrument: int, depth: int) -> int:
+        """Publish books of at least `depth` levels (tiers: the default, 100, 1000) and return the topic id of that tier."""
+    def open_connection(self, venue: int) -> int: ...
+    def close_connection(self, connection: int) -> None: ...
+    def on_frame(self, connection: int, recv_ns: int, frame: Buffer) -> int:
+        """Take one WebSocket text frame through all stages; return what happened, as bits (see the constants above)."""
+    def on_frames(self, connection: int, recv_ns: Sequence[int], frames: Sequence[bytes]) -> int:
+        """Take many frames in one call; the result is that of `on_frame` one by one, bits or-ed."""
+    def on_snapshot(self, instrument: int, recv_ns: int, body: Buffer) -> int:
+        """Apply a REST depth answer and the diffs that waited for it. IGNORED: too old, fetch again."""
+    def desync(self, instrument: int, reason: str) -> None:
+        """Declare the book untrusted: the old one stays visible, flagged, and an event "resync" asks for a snapshot."""
+    def mark_stale(self, instrument: int, stale: bool) -> None:
+        """Set or clear the stale flag (a silent stream)."""
+    def report_gap(self, instrument: int, data_type: int, count: int, first_id: int, last_id: int, reason: str, repaired: bool = False) -> None:
+        """Append a gap mark that Python knows of (a connection that was lost)."""
+    def take_events(self) -> list[tuple[str, int, int, str, int, bytes]]:
+        """Take what needs policy, oldest first, each `(event, connection, instrument, reason, number, raw)`; -1 where not known.
+
+        - `resync`: fetch a snapshot of the instrument; reason says why.
+        - `synced`: the book is exact again; number is its update id.
+        - `rejected`: quarantine `raw` (cut to `quarantine_bytes`); reason is one of REJECT_REASONS, number the byte offset.
+        - `control`: an answer to a request or a venue notice, verbatim in `raw`; reason is `reply` or the event's name (`serverShutdown`).
+        - `gap`: ids were skipped by the venue; number is how many.
+        - `overflow`: events of this list were lost; number is how many. Counters stay exact.
+        """
+    def instrument(self, venue: int, symbol: str) -> int | None: ...
+    def counters(self, instrument: int) -> dict[str, int]:
+        """Count the events of one symbol. `received == published + rejected + ignored + gap + pending` holds always.
+
+        Keys: received, published, rejected, ignored, gap, pending, trades, books, quotes, candles, fundings, liquidations,
+        sequence_errors, resyncs, crossed, missing_trades, duplicates, unknown_removals, late_trades.
+        """
+    def totals(self) -> dict[str, int]:
+        """Count what belongs to no symbol: frames, bytes, unattributed rejects by reason (`rejected_<reason>`), unknown event types, control frames."""
+    def rejects(self) -> dict[str, int]:
+        """Count rejected events by reason, over all symbols and connections."""
+    def state(self, instrument: int) -> str:
+        """Return `waiting` (no snapshot yet), `synced`, `resyncing` or `stale`."""
+    def last_seen(self, instrument: int) -> tuple[int, int, int, int, int, int]:
+        """Return when the last event of each kind came, ns: `(book, trade, quote, candle, funding, liquidation)`; 0 for never."""
+    def latency(self) -> list[int]:
+        """Return the counts of the latency histogram (receive to published), one per power-of-two-and-quarter bucket; see `latency_bounds`."""
+    @staticmethod
+    def latency_bounds() -> list[float]:
+        """Return the upper bounds of the latency buckets, microseconds."""
+    def canonical(self, instrument: int, depth: int = 0) -> bytes:
+        """Return the book's canonical text (`price:qty,…|price:qty,…`, ascending), the bytes that book hashes are taken over."""
+    def book(self, instrument: int) -> dict[str, int]:
+        """Describe a book: update_id, bids, asks (level counts), price_scale, quantity_scale, proven_low, proven_high, bytes."""
+    def snapshot(self, instrument: int) -> bytes:
+        """Return the best 20 levels of both sides as packed signed 64-bit integers.
+
+        Layout: update_id, price_scale, quantity_scale, bid count, ask count, then `price, quantity` per bid and per ask.
+        """
+
+@final
+class Call:
+    """A request that the gRPC server hands to Python."""
+
+    @property
+    def call_id(self) -> int:
+        """Answer with `GrpcServer.reply` or `fail`; 0 when no answer is expected."""
+    @property
+    def method(self) -> str:
+        """`Subscribe`, `Unsubscribe`, `GetHistoricalData` (unary or streaming, answer expected), `stream_opened`, `stream_message`, `stream_closed`."""
+    @property
+    def stream_id(self) -> int:
+        """Which `StreamMarketData` stream, 0 for unary calls."""
+    @property
+    def peer(self) -> str: ...
+    @property
+    def payload(self) -> bytes:
+        """The serialized request message, or the reason for `stream_closed`."""
+
+@final
+class GrpcServer:
+    """`MarketDataService`, health and reflection, draining rings to subscribers on its own thread, never holding the interpreter lock."""
+
+    def __init__(
+        self, hub: Hub, *, host: str = "127.0.0.1", port: int = 50051, max_connections: int = 1000,
+        max_message_bytes: int = 4_194_304, max_streams_per_connection: int = 100, producer: str = "raven",
+        keepalive_seconds: float = 10.0, keepalive_timeout_seconds: float = 10.0, tls_certificate: bytes | None = None,
+        tls_key: bytes | None = None, tls_client_ca: bytes | None = None, token: str | None = None,
+        busy_poll: bool = False, cpu: int = -1,
+    ) -> None: ...
+    def start(self) -> int:
+        """Bind and serve; return the port. Raises: OSError with the address when it cannot bind."""
+    def next_call(self, timeout_seconds: float) -> Call | None:
+        """Wait for the next request that needs Python; None when none came in time or the server has stopped."""
+    def reply(self, call_id: int, payload: bytes) -> None: ...
+    def fail(self, call_id: int, code: int, message: str) -> None:
+        """Answer with a gRPC status code (numbers as in the gRPC specification)."""
+    def attach(
+        self, stream_id: int, topic_id: int, *, depth: int = 0, conflate_ms: int = 0, overflow: str = "gap", from_latest: bool = True,
+    ) -> bool:
+        """Let a stream read a topic, starting with its newest record (flagged snapshot) or at its end. False: the stream has gone.
+
+        `depth` cuts books; `conflate_ms` sends at most one state per interval; `overflow` is `gap`, `conflate` or `disconnect`.
+        Attaching again changes the options and keeps the cursor.
+        """
+    def detach(self, stream_id: int, topic_id: int) -> bool: ...
+    def configure_stream(self, stream_id: int, *, batch: int = 1, heartbeat_ms: int = 0) -> bool: ...
+    def close_stream(self, stream_id: int, code: int, message: str) -> bool:
+        """End a stream with a status after what it has been sent so far."""
+    def set_serving(self, serving: bool) -> None:
+        """Set the health service's answer for the whole server and for `raven.MarketDataService`."""
+    def streams(self) -> list[tuple[int, str, int, int, int, int]]:
+        """List open streams as `(stream_id, peer, topics, messages_sent, messages_lost, lag)`; lag in records over all topics."""
+    def stats(self) -> dict[str, int]:
+        """Count: connections, connections_refused, streams, messages, bytes, lost, gap_marks, encoded, requests, errors, wakeups."""
+    def drain(self, timeout_seconds: float) -> bool:
+        """Stop accepting, send what the rings hold, end every stream with UNAVAILABLE, and stop. True when all ended in time."""
