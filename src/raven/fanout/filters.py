@@ -1,0 +1,170 @@
+"""The `filters` of a subscription: every key, its values, its default. `docs/reference/grpc.md` prints `FILTERS`."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from raven.fanout.data_types import DataType
+from raven.fanout.refusal import Refused, Status, nearest, shorten
+
+
+class FilterRule(NamedTuple):
+    """One row of the reference table."""
+
+    key: str
+    values: str
+    default: str
+    meaning: str
+
+
+MAX_DEPTH = 1000
+MAX_CONFLATE_MS = 60_000
+# A frame of small messages reaches its best rate well below this; above it only memory grows.
+MAX_BATCH = 4096
+MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS = 100, 3_600_000
+OVERFLOWS = ("gap", "conflate", "disconnect")
+
+FILTERS = (
+    FilterRule("depth", f"1…{MAX_DEPTH} levels", "20", "Levels per side of an order book. Other data types ignore it."),
+    FilterRule(
+        "conflate_ms",
+        f"0…{MAX_CONFLATE_MS} ms",
+        "0 (every state)",
+        "Send at most one state per interval, always the newest; states that were skipped are flagged (bit 32). Order books and "
+        "quotes only: asked for nothing but other types it is refused, because a trade is never skipped silently.",
+    ),
+    FilterRule(
+        "overflow",
+        "`gap`, `conflate`, `disconnect`",
+        "`conflate` for order books and quotes, `gap` for everything else",
+        "What happens when this client reads slower than the market moves. `gap`: the oldest messages are lost and a `GapMark` says "
+        "how many. `conflate`: skip to the newest state, flagged (order books and quotes only; other types keep `gap`). "
+        "`disconnect`: the stream ends with RESOURCE_EXHAUSTED. A reader that keeps up never notices the choice.",
+    ),
+    FilterRule(
+        "batch",
+        f"1…{MAX_BATCH} messages",
+        "1",
+        "Most messages per frame. Above 1, messages that are ready together arrive in one `MarketDataMessage` whose `batch` holds "
+        "them; nothing waits for a batch to fill. Concerns the whole stream; the last subscribe that names it decides.",
+    ),
+    FilterRule(
+        "heartbeat_ms",
+        f"0 (none) or {MIN_HEARTBEAT_MS}…{MAX_HEARTBEAT_MS} ms",
+        "0",
+        "Send an empty message whenever the stream was silent that long, so that silence can be told from a dead connection. "
+        "Concerns the whole stream; the last subscribe that names it decides.",
+    ),
+    FilterRule(
+        "venue",
+        "a configured venue, e.g. `binance_futures`",
+        "the first configured venue that has the symbol",
+        "Which venue's symbol is meant. Subscribe once per venue to hear several.",
+    ),
+    FilterRule(
+        "start",
+        "ms since 1970, or `-1h`, `-30m`",
+        "live",
+        "History before live. Not served yet: answered UNIMPLEMENTED.",
+    ),
+)
+KEYS = tuple(rule.key for rule in FILTERS)
+
+
+@dataclass(frozen=True, slots=True)
+class Delivery:
+    """How one topic reaches one stream: the options of `Streams.attach`."""
+
+    depth: int = 0
+    """Levels per side; 0 for anything but books."""
+    conflate_ms: int = 0
+    overflow: str = "gap"
+
+
+@dataclass(frozen=True, slots=True)
+class Filters:
+    """The filters of one subscribe request, parsed. None: not named, so the default or the stream's setting stays."""
+
+    depth: int = 20
+    conflate_ms: int = 0
+    overflow: str | None = None
+    batch: int | None = None
+    heartbeat_ms: int | None = None
+    venue: str | None = None
+
+    def delivery(self, kind: DataType) -> Delivery:
+        """Return the options for one kind: states may be skipped with notice, everything else never is."""
+        overflow = self.overflow or ("conflate" if kind.is_state else "gap")
+        if not kind.is_state:
+            return Delivery(overflow="gap" if overflow == "conflate" else overflow)
+        depth = self.depth if kind is DataType.ORDERBOOK else 0
+        return Delivery(depth=depth, conflate_ms=self.conflate_ms, overflow=overflow)
+
+
+def parse_filters(filters: Mapping[str, str], kinds: Sequence[DataType], default_depth: int = 20) -> Filters:
+    """Read the filters of a request for these kinds.
+
+    Raises: Refused INVALID_ARGUMENT naming the key, the value, what is allowed, and for an unknown key the nearest known one;
+    UNIMPLEMENTED for `start`.
+    """
+    for key in filters:
+        if key not in KEYS:
+            raise Refused(
+                Status.INVALID_ARGUMENT, f"unknown filter {shorten(key)}{nearest(key, KEYS)}; known: {', '.join(KEYS)}"
+            )
+    if "start" in filters:
+        raise Refused(
+            Status.UNIMPLEMENTED,
+            "filter 'start' asks for history and this server stores none yet; leave it out to get live data from now on",
+        )
+    conflate_ms = _integer(filters, "conflate_ms", 0, MAX_CONFLATE_MS) or 0
+    overflow = _choice(filters, "overflow", OVERFLOWS)
+    if (conflate_ms or overflow == "conflate") and kinds and not any(kind.is_state for kind in kinds):
+        named = "conflate_ms" if conflate_ms else "overflow"
+        raise Refused(
+            Status.INVALID_ARGUMENT,
+            f"filter {named!r} = {filters[named]!r} would skip messages of {', '.join(kind.name for kind in kinds)}, where each one "
+            "counts; only ORDERBOOK and QUOTES can be conflated: leave the filter out, or use overflow 'gap' or 'disconnect'",
+        )
+    venue = filters.get("venue")
+    if venue == "":
+        raise Refused(Status.INVALID_ARGUMENT, "filter 'venue' is empty; name a configured venue or leave it out")
+    depth = _integer(filters, "depth", 1, MAX_DEPTH)
+    heartbeat_ms = _integer(filters, "heartbeat_ms", 0, MAX_HEARTBEAT_MS)
+    if heartbeat_ms is not None and 0 < heartbeat_ms < MIN_HEARTBEAT_MS:
+        raise Refused(
+            Status.INVALID_ARGUMENT,
+            f"filter 'heartbeat_ms' is {heartbeat_ms}; use 0 for none, or {MIN_HEARTBEAT_MS} to {MAX_HEARTBEAT_MS}",
+        )
+    return Filters(
+        depth=default_depth if depth is None else depth,
+        conflate_ms=conflate_ms,
+        overflow=overflow,
+        batch=_integer(filters, "batch", 1, MAX_BATCH),
+        heartbeat_ms=heartbeat_ms,
+        venue=venue,
+    )
+
+
+def _integer(filters: Mapping[str, str], key: str, low: int, high: int) -> int | None:
+    text = filters.get(key)
+    if text is None:
+        return None
+    # int() would also take '1_0', ' 5 ' and other scripts' digits; a filter is ASCII digits or it is a mistake.
+    if not (text.isascii() and text.isdigit()) or not low <= int(text) <= high:
+        raise Refused(
+            Status.INVALID_ARGUMENT, f"filter {key!r} is {shorten(text)}; use a whole number from {low} to {high}"
+        )
+    return int(text)
+
+
+def _choice(filters: Mapping[str, str], key: str, allowed: Sequence[str]) -> str | None:
+    value = filters.get(key)
+    if value is not None and value not in allowed:
+        raise Refused(
+            Status.INVALID_ARGUMENT,
+            f"filter {key!r} is {shorten(value)}{nearest(value, allowed)}; use one of {', '.join(allowed)}",
+        )
+    return value

@@ -1,0 +1,102 @@
+"""What subscribers ask for and what they are told, as plain values: no protocol is known here."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from raven.fanout.data_types import DataType, parse_data_types
+from raven.fanout.filters import Filters, parse_filters
+from raven.fanout.limits import Limits
+from raven.fanout.refusal import Refused, Status
+
+EVERY_SYMBOL = "*"
+
+
+@dataclass(frozen=True, slots=True)
+class Subscribe:
+    """Ask for data; the fields are those of `SubscribeRequest`."""
+
+    client_id: str = ""
+    symbols: Sequence[str] = ()
+    data_types: Sequence[int] = ()
+    filters: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Unsubscribe:
+    """Ask for less; no symbols means every symbol, no data types means every data type."""
+
+    client_id: str = ""
+    symbols: Sequence[str] = ()
+    data_types: Sequence[int] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Heartbeat:
+    """Say "still here"; the first one with a client id also joins the stream to that client."""
+
+    client_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What `SubscribeResponse` and `UnsubscribeResponse` carry."""
+
+    success: bool
+    message: str
+    topics: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """A subscribe request that passed every check that needs no look at the market."""
+
+    client_id: str
+    symbols: tuple[str, ...]
+    """Upper case, each once; `*` stands for every configured symbol."""
+    kinds: tuple[DataType, ...]
+    filters: Filters
+
+    @property
+    def only_joins(self) -> bool:
+        """Whether it names no topic: it then joins its stream to a client and sets the stream's options."""
+        return not self.symbols and not self.kinds
+
+
+def parse_subscribe(request: Subscribe, limits: Limits, default_depth: int = 20) -> Wish:
+    """Check a subscribe request. A request without symbols and data types is returned as one that `only_joins`.
+
+    Raises: Refused with a message that names the value, what is allowed, and what to do.
+    """
+    limits.check_client_id(request.client_id)
+    limits.check_symbols(request.symbols)
+    limits.check_filters(request.filters)
+    if not request.symbols and request.data_types:
+        raise Refused(
+            Status.INVALID_ARGUMENT,
+            "symbols is empty; name some, like 'BTCUSDT', or '*' for every symbol this server collects",
+        )
+    kinds = parse_data_types(request.data_types) if request.symbols else ()
+    filters = parse_filters(request.filters, kinds, default_depth)
+    return Wish(request.client_id, tuple(dict.fromkeys(symbol.upper() for symbol in request.symbols)), kinds, filters)
+
+
+def parse_unsubscribe(request: Unsubscribe, limits: Limits) -> tuple[frozenset[str], frozenset[int]]:
+    """Check an unsubscribe request; return the symbols and data types it names, where an empty set means all.
+
+    Raises: Refused INVALID_ARGUMENT.
+    """
+    limits.check_client_id(request.client_id)
+    limits.check_symbols(request.symbols)
+    known = {kind.value for kind in DataType}
+    for number in request.data_types:
+        if number not in known:
+            raise Refused(
+                Status.INVALID_ARGUMENT,
+                f"data_types has {number}, which names nothing; leave data_types empty to unsubscribe from every kind",
+            )
+    symbols = (
+        frozenset() if EVERY_SYMBOL in request.symbols else frozenset(symbol.upper() for symbol in request.symbols)
+    )
+    return symbols, frozenset(request.data_types)

@@ -1,0 +1,105 @@
+"""A collector and a server that remember what they were asked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from raven.fanout import DataType, Unobtainable
+
+
+class FakeCollector:
+    """Two venues; counts references by holder, and can make a symbol slow to start."""
+
+    def __init__(self) -> None:
+        self.configured: dict[str, list[str]] = {
+            "binance_futures": ["BTCUSDT", "ETHUSDT"],
+            "binance_spot": ["BTCUSDT", "SOLUSDT"],
+        }
+        self.listed: dict[str, list[str]] = {"binance_futures": ["XRPUSDT"], "binance_spot": ["ADAUSDT"]}
+        self.held: dict[tuple[str, str, DataType], set[str]] = {}
+        self.ids: dict[tuple[str, str, DataType, int], int] = {}
+        self.gates: dict[str, asyncio.Event] = {}
+        self.failing: dict[str, Exception] = {}
+        self.acquired = 0
+
+    def venues(self) -> Sequence[str]:
+        return list(self.configured)
+
+    def symbols(self, venue: str) -> Sequence[str]:
+        return self.configured[venue]
+
+    async def offers(self, venue: str, symbol: str, data_type: DataType) -> bool:
+        if data_type is DataType.FUNDING_RATES and venue == "binance_spot":
+            return False
+        return symbol in self.configured[venue] or symbol in self.listed[venue]
+
+    async def acquire(self, holder: str, venue: str, symbol: str, data_type: DataType, depth: int) -> int:
+        self.acquired += 1
+        if symbol in self.gates:
+            await self.gates[symbol].wait()
+        if symbol in self.failing:
+            raise self.failing[symbol]
+        self.held.setdefault((venue, symbol, data_type), set()).add(holder)
+        tier = 0 if depth <= 20 else 100 if depth <= 100 else 1000
+        return self.ids.setdefault((venue, symbol, data_type, tier), len(self.ids) + 1)
+
+    async def release(self, holder: str, venue: str, symbol: str, data_type: DataType) -> None:
+        holders = self.held.get((venue, symbol, data_type), set())
+        holders.discard(holder)
+        if not holders:
+            self.held.pop((venue, symbol, data_type), None)
+
+    async def release_all(self, holder: str) -> None:
+        for key in list(self.held):
+            await self.release(holder, *key)
+
+    def refuse(self, symbol: str, message: str) -> None:
+        self.failing[symbol] = Unobtainable(message)
+
+
+class FakeStreams:
+    """Takes the place of the native server: cursors by stream, and how each stream ended."""
+
+    def __init__(self) -> None:
+        self.attached: dict[int, dict[int, dict[str, Any]]] = {}
+        self.options: dict[int, dict[str, int]] = {}
+        self.ended: dict[int, tuple[int, str]] = {}
+
+    def attach(self, stream_id: int, topic_id: int, **options: Any) -> bool:
+        self.attached.setdefault(stream_id, {})[topic_id] = options
+        return True
+
+    def detach(self, stream_id: int, topic_id: int) -> bool:
+        return self.attached.get(stream_id, {}).pop(topic_id, None) is not None
+
+    def configure_stream(self, stream_id: int, *, batch: int = 1, heartbeat_ms: int = 0) -> bool:
+        self.options[stream_id] = {"batch": batch, "heartbeat_ms": heartbeat_ms}
+        return True
+
+    def close_stream(self, stream_id: int, code: int, message: str) -> bool:
+        self.ended[stream_id] = (code, message)
+        return True
+
+
+class HandClock:
+    """Seconds that pass when a test says so."""
+
+    def __init__(self) -> None:
+        self.seconds = 1000.0
+
+    def __call__(self) -> float:
+        return self.seconds
+
+    def advance(self, seconds: float) -> None:
+        self.seconds += seconds
+
+
+async def until(condition: Callable[[], bool]) -> None:
+    """Let the loop turn until the condition holds; a test that never gets there fails here, not by hanging."""
+    for _ in range(2000):
+        if condition():
+            return
+        await asyncio.sleep(0)
+    raise AssertionError("the condition never became true")
