@@ -1,0 +1,45 @@
+"""Raven: real-time market data. Exchange WebSockets in, exact order books, gRPC out.
+
+    import raven
+
+    async with raven.connect("localhost:50051") as client:
+        async for event in client.stream(symbols=["BTCUSDT"], data_types=["orderbook"]):
+            print(event)
+
+Importing this package is cheap: names are loaded when first used, and the native engine only by what needs it.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from raven.client import connect
+    from raven.errors import RavenError
+    from raven.topics import DataType, Topic
+
+__version__ = "0.1.0"
+
+__all__ = ["DataType", "RavenError", "Topic", "__version__", "connect"]
+
+# Name → module it is loaded from on first use.
+_LAZY = {
+    "DataType": "raven.topics",
+    "RavenError": "raven.errors",
+    "Topic": "raven.topics",
+    "connect": "raven.client",
+}
+
+
+def __getattr__(name: str) -> Any:
+    module = _LAZY.get(name)
+    if module is None:
+        raise AttributeError(f"module 'raven' has no attribute {name!r}; it has: {', '.join(__all__)}")
+    value = getattr(import_module(module), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_LAZY})

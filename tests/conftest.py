@@ -1,0 +1,26 @@
+"""What every test may use: a clock moved by hand, and the recordings when they are there."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from raven.testing import ManualClock
+
+PROJECT = Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture
+def clock() -> ManualClock:
+    return ManualClock()
+
+
+@pytest.fixture(scope="session")
+def recordings() -> Path:
+    """The folder of recordings (env RAVEN_RECORDINGS); the test is skipped when there is none."""
+    folder = Path(os.environ.get("RAVEN_RECORDINGS", PROJECT.parent / "shared" / "data"))
+    if not folder.is_dir():
+        pytest.skip(f"no recordings in {folder}; set RAVEN_RECORDINGS to a folder that has them")
+    return folder
