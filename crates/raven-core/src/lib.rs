@@ -6,6 +6,22 @@
 //! [`parse`] → [`sequence`] → [`citadel`] → [`book`] → [`store`] → [`ring`] → [`encode`],
 //! wired together by [`engine`].
 
+pub mod book;
+pub mod citadel;
+pub mod counters;
+pub mod engine;
+pub mod events;
 pub mod hub;
+pub mod instrument;
+pub mod ladder;
+pub mod latency;
+pub mod parse;
+pub mod pending;
 pub mod record;
+pub mod reject;
 pub mod ring;
+pub mod sequence;
+pub mod slow_kinds;
+pub mod store;
+pub mod symbols;
+pub mod topics;

@@ -1,0 +1,410 @@
+//! One side of a book: a sorted map from price to quantity, made for the way books change.
+//!
+//! Levels live in small sorted blocks, best price first. A change finds its block by comparing against the block
+//! used last (changes of one message are neighbours) or by a short binary search, and then moves at most one
+//! block's entries. A dense array indexed by tick would be faster still, but costs megabytes a symbol; one sorted
+//! array would cost a long move per change; this costs about 20 bytes a level whatever the prices are.
+
+/// Entries per block: a block's keys fill eight cache lines, and a search takes six steps.
+const BLOCK: usize = 64;
+/// Blocks filled by a snapshot keep room to grow.
+const FILL: usize = 44;
+/// Two neighbours that fit together into this many entries become one.
+const MERGE: usize = 36;
+
+/// Keys are stored so that the best price comes first; unused entries hold `i64::MAX`.
+#[derive(Clone, Debug)]
+struct Block {
+    length: usize,
+    keys: [i64; BLOCK],
+    quantities: [i64; BLOCK],
+}
+
+impl Block {
+    const EMPTY: Self = Self { length: 0, keys: [i64::MAX; BLOCK], quantities: [0; BLOCK] };
+
+    /// Position of the first entry whose key is not below `key`.
+    #[inline(always)]
+    fn position(&self, key: i64) -> usize {
+        let mut at = 0usize;
+        let mut step = BLOCK / 2;
+        while step > 0 {
+            at += usize::from(self.keys[(at + step - 1) & (BLOCK - 1)] < key) * step;
+            step /= 2;
+        }
+        at
+    }
+
+    #[inline(always)]
+    fn insert(&mut self, at: usize, key: i64, quantity: i64) {
+        self.keys.copy_within(at..self.length, at + 1);
+        self.quantities.copy_within(at..self.length, at + 1);
+        self.keys[at] = key;
+        self.quantities[at] = quantity;
+        self.length += 1;
+    }
+
+    #[inline(always)]
+    fn remove(&mut self, at: usize) {
+        self.keys.copy_within(at + 1..self.length, at);
+        self.quantities.copy_within(at + 1..self.length, at);
+        self.length -= 1;
+        self.keys[self.length] = i64::MAX;
+    }
+}
+
+/// Whether a ladder holds bids (best is highest) or asks (best is lowest).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// Buyers.
+    Bid,
+    /// Sellers.
+    Ask,
+}
+
+/// What a change did to a ladder.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// A new price level.
+    Added,
+    /// A known level has another quantity.
+    Changed,
+    /// A known level has gone.
+    Removed,
+    /// The removal of a level that was not known: normal beyond the snapshot's range.
+    NothingToRemove,
+}
+
+/// One side of a book.
+#[derive(Clone, Debug)]
+pub struct Ladder {
+    side: Side,
+    /// Order of the blocks, best first.
+    order: Vec<u32>,
+    /// Lowest key that belongs to the block of the same position; the first is `i64::MIN`.
+    bounds: Vec<i64>,
+    blocks: Vec<Block>,
+    free: Vec<u32>,
+    finger: usize,
+    levels: usize,
+}
+
+impl Ladder {
+    /// An empty ladder.
+    pub fn new(side: Side) -> Self {
+        Self {
+            side,
+            order: vec![0],
+            bounds: vec![i64::MIN],
+            blocks: vec![Block::EMPTY],
+            free: Vec::new(),
+            finger: 0,
+            levels: 0,
+        }
+    }
+
+    /// Number of levels.
+    pub fn len(&self) -> usize {
+        self.levels
+    }
+
+    /// Has it no level?
+    pub fn is_empty(&self) -> bool {
+        self.levels == 0
+    }
+
+    /// Bytes that the ladder occupies.
+    pub fn bytes(&self) -> usize {
+        self.blocks.capacity() * size_of::<Block>() + self.order.capacity() * 4 + self.bounds.capacity() * 8
+    }
+
+    #[inline(always)]
+    fn key(&self, price: i64) -> i64 {
+        match self.side {
+            Side::Bid => -price,
+            Side::Ask => price,
+        }
+    }
+
+    /// The best level, `(price, quantity)`.
+    #[inline(always)]
+    pub fn best(&self) -> Option<(i64, i64)> {
+        let first = &self.blocks[self.order[0] as usize];
+        (first.length > 0).then(|| (self.key(first.keys[0]), first.quantities[0]))
+    }
+
+    /// Forget every level.
+    pub fn clear(&mut self) {
+        self.free.clear();
+        self.free.extend((1..self.blocks.len() as u32).rev());
+        self.order.truncate(1);
+        self.order[0] = 0;
+        self.bounds.truncate(1);
+        self.bounds[0] = i64::MIN;
+        self.blocks[0] = Block::EMPTY;
+        self.finger = 0;
+        self.levels = 0;
+    }
+
+    /// Set the quantity of a price; zero removes the level.
+    #[inline(always)]
+    pub fn set(&mut self, price: i64, quantity: i64) -> Change {
+        let key = self.key(price);
+        let place = self.place_of(key);
+        let block = &mut self.blocks[self.order[place] as usize];
+        let at = block.position(key);
+        let known = block.keys[at & (BLOCK - 1)] == key && at < block.length;
+        if quantity == 0 {
+            if !known {
+                return Change::NothingToRemove;
+            }
+            block.remove(at);
+            let length = block.length;
+            self.levels -= 1;
+            if length < MERGE / 2 {
+                self.shrink(place);
+            }
+            Change::Removed
+        } else if known {
+            block.quantities[at] = quantity;
+            Change::Changed
+        } else {
+            block.insert(at, key, quantity);
+            let full = block.length == BLOCK - 1;
+            self.levels += 1;
+            if full {
+                self.split(place);
+            }
+            Change::Added
+        }
+    }
+
+    /// The block that a key belongs to.
+    #[inline(always)]
+    fn place_of(&mut self, key: i64) -> usize {
+        let finger = self.finger;
+        let starts_before = self.bounds.get(finger).is_some_and(|bound| *bound <= key);
+        let ends_after = self.bounds.get(finger + 1).is_none_or(|bound| key < *bound);
+        if starts_before && ends_after {
+            return finger;
+        }
+        let place = self.bounds.partition_point(|bound| *bound <= key) - 1;
+        self.finger = place;
+        place
+    }
+
+    fn take_block(&mut self) -> u32 {
+        self.free.pop().unwrap_or_else(|| {
+            if self.blocks.len() == self.blocks.capacity() {
+                // A thousand books live side by side: grow by what is needed, not by doubling.
+                self.blocks.reserve_exact(4);
+            }
+            self.blocks.push(Block::EMPTY);
+            self.blocks.len() as u32 - 1
+        })
+    }
+
+    /// Move the worse half of a full block into a new one behind it.
+    #[inline(never)]
+    fn split(&mut self, place: usize) {
+        let new = self.take_block() as usize;
+        let old = self.order[place] as usize;
+        let half = self.blocks[old].length / 2;
+        let moved = self.blocks[old].length - half;
+        let mut upper = Block::EMPTY;
+        upper.keys[..moved].copy_from_slice(&self.blocks[old].keys[half..half + moved]);
+        upper.quantities[..moved].copy_from_slice(&self.blocks[old].quantities[half..half + moved]);
+        upper.length = moved;
+        self.blocks[old].keys[half..].fill(i64::MAX);
+        self.blocks[old].length = half;
+        self.order.insert(place + 1, new as u32);
+        self.bounds.insert(place + 1, upper.keys[0]);
+        self.blocks[new] = upper;
+    }
+
+    /// Give an emptied block back, or join it with the next one when both are nearly empty.
+    #[inline(never)]
+    fn shrink(&mut self, place: usize) {
+        if self.order.len() == 1 {
+            return;
+        }
+        let left = if place + 1 < self.order.len() { place } else { place - 1 };
+        let (keep, go) = (self.order[left] as usize, self.order[left + 1] as usize);
+        let (kept, moved) = (self.blocks[keep].length, self.blocks[go].length);
+        if kept + moved > MERGE && kept > 0 && moved > 0 {
+            return;
+        }
+        let (keys, quantities) = (self.blocks[go].keys, self.blocks[go].quantities);
+        let block = &mut self.blocks[keep];
+        block.keys[kept..kept + moved].copy_from_slice(&keys[..moved]);
+        block.quantities[kept..kept + moved].copy_from_slice(&quantities[..moved]);
+        block.length += moved;
+        self.blocks[go] = Block::EMPTY;
+        self.free.push(go as u32);
+        self.order.remove(left + 1);
+        self.bounds.remove(left + 1);
+        self.finger = 0;
+    }
+
+    /// Levels, best first, as `(price, quantity)`.
+    #[inline]
+    pub fn iter(&self) -> impl Iterator<Item = (i64, i64)> + '_ {
+        self.order.iter().flat_map(move |index| {
+            let block = &self.blocks[*index as usize];
+            let keys = block.keys[..block.length].iter();
+            keys.zip(&block.quantities[..block.length]).map(move |(key, quantity)| (self.key(*key), *quantity))
+        })
+    }
+
+    /// Append up to `depth` levels as `price, quantity` words, best first; returns how many and the worst price written.
+    #[inline]
+    pub fn write_top(&self, depth: usize, out: &mut Vec<u64>) -> (usize, i64) {
+        let mut written = 0;
+        let mut worst = 0;
+        for index in &self.order {
+            let block = &self.blocks[*index as usize];
+            let take = block.length.min(depth - written);
+            for at in 0..take {
+                worst = self.key(block.keys[at]);
+                out.push(worst as u64);
+                out.push(block.quantities[at] as u64);
+            }
+            written += take;
+            if written == depth {
+                break;
+            }
+        }
+        (written, worst)
+    }
+
+    /// Fill an empty ladder from levels that are sorted best first; a price that stands twice keeps its last quantity.
+    pub fn fill(&mut self, levels: impl Iterator<Item = (i64, i64)>) {
+        self.clear();
+        let mut last = i64::MIN;
+        for (price, quantity) in levels {
+            let key = self.key(price);
+            let place = self.order.len() - 1;
+            let length = self.blocks[self.order[place] as usize].length;
+            if key <= last || length < FILL {
+                // Out of order (a venue that does not sort), or room left: the general way is right.
+                self.set(price, quantity);
+            } else if quantity != 0 {
+                let new = self.take_block();
+                let block = &mut self.blocks[new as usize];
+                *block = Block::EMPTY;
+                block.insert(0, key, quantity);
+                self.order.push(new);
+                self.bounds.push(key);
+                self.levels += 1;
+            }
+            last = last.max(key);
+        }
+    }
+
+    /// Multiply every price and quantity (the instrument's scales grew). False: a value does not fit any more.
+    pub fn rescale(&mut self, price_factor: i64, quantity_factor: i64) -> bool {
+        let fits = self.iter().all(|(price, quantity)| {
+            price.checked_mul(price_factor).is_some() && quantity.checked_mul(quantity_factor).is_some()
+        });
+        if !fits {
+            return false;
+        }
+        for index in &self.order {
+            let block = &mut self.blocks[*index as usize];
+            let length = block.length;
+            block.keys[..length].iter_mut().for_each(|key| *key *= price_factor);
+            block.quantities[..length].iter_mut().for_each(|quantity| *quantity *= quantity_factor);
+        }
+        for bound in &mut self.bounds[1..] {
+            *bound = bound.saturating_mul(price_factor);
+        }
+        true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::BTreeMap;
+
+    /// A generator without dependencies: the tests need variety, not statistics.
+    struct Dice(u64);
+
+    impl Dice {
+        fn roll(&mut self, sides: u64) -> u64 {
+            self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            (self.0 >> 33) % sides
+        }
+    }
+
+    fn check(ladder: &Ladder, model: &BTreeMap<i64, i64>, side: Side) {
+        let expected: Vec<_> = match side {
+            Side::Ask => model.iter().map(|(price, quantity)| (*price, *quantity)).collect(),
+            Side::Bid => model.iter().rev().map(|(price, quantity)| (*price, *quantity)).collect(),
+        };
+        assert_eq!(ladder.iter().collect::<Vec<_>>(), expected);
+        assert_eq!(ladder.len(), model.len());
+        assert_eq!(ladder.best(), expected.first().copied());
+        let mut words = Vec::new();
+        let (written, _) = ladder.write_top(20, &mut words);
+        assert_eq!(written, expected.len().min(20));
+        for (pair, level) in words.chunks(2).zip(&expected) {
+            assert_eq!((pair[0] as i64, pair[1] as i64), *level);
+        }
+    }
+
+    #[test]
+    fn it_behaves_like_a_sorted_map_under_random_changes() {
+        for side in [Side::Bid, Side::Ask] {
+            for spread in [50u64, 2_000, 1 << 40] {
+                let mut dice = Dice(spread ^ side as u64);
+                let (mut ladder, mut model) = (Ladder::new(side), BTreeMap::new());
+                for round in 0..20_000u64 {
+                    let price = dice.roll(spread) as i64 + 1;
+                    // Phases of growth and of decay exercise splits and merges.
+                    let removes = if (round / 4_000).is_multiple_of(2) { 3 } else { 8 };
+                    let quantity = if dice.roll(10) < removes { 0 } else { dice.roll(1_000) as i64 + 1 };
+                    let change = ladder.set(price, quantity);
+                    let before = if quantity == 0 { model.remove(&price) } else { model.insert(price, quantity) };
+                    let expected = match (quantity, before) {
+                        (0, None) => Change::NothingToRemove,
+                        (0, Some(_)) => Change::Removed,
+                        (_, None) => Change::Added,
+                        (_, Some(_)) => Change::Changed,
+                    };
+                    assert_eq!(change, expected);
+                    if round % 500 == 0 {
+                        check(&ladder, &model, side);
+                    }
+                }
+                check(&ladder, &model, side);
+                assert!(ladder.rescale(100, 10));
+                let scaled = model.iter().map(|(price, quantity)| (price * 100, quantity * 10)).collect();
+                check(&ladder, &scaled, side);
+                for price in scaled.keys() {
+                    assert_eq!(ladder.set(*price, 0), Change::Removed);
+                }
+                assert!(ladder.is_empty());
+                assert_eq!(ladder.order.len(), 1, "empty blocks are given back");
+            }
+        }
+    }
+
+    #[test]
+    fn filling_takes_any_order_and_the_last_of_two_equal_prices() {
+        let mut ladder = Ladder::new(Side::Ask);
+        ladder.fill((1..=1000).map(|price| (price, price)));
+        assert_eq!(ladder.len(), 1000);
+        assert!(ladder.bytes() < 30 * 1024, "{}", ladder.bytes());
+        ladder.fill([(5, 1), (3, 1), (5, 2), (4, 0)].into_iter());
+        assert_eq!(ladder.iter().collect::<Vec<_>>(), [(3, 1), (5, 2)]);
+    }
+
+    #[test]
+    fn a_rescale_that_does_not_fit_changes_nothing() {
+        let mut ladder = Ladder::new(Side::Ask);
+        ladder.set(i64::MAX / 2, 1);
+        assert!(!ladder.rescale(10, 1));
+        assert_eq!(ladder.best(), Some((i64::MAX / 2, 1)));
+    }
+}
