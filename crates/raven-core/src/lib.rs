@@ -9,6 +9,7 @@
 pub mod book;
 pub mod citadel;
 pub mod counters;
+pub mod encode;
 pub mod engine;
 pub mod events;
 pub mod hub;
