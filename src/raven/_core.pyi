@@ -24,8 +24,10 @@ BUFFERED: Final[int]
 IGNORED: Final[int]
 """Known already (duplicate, older than the book) or not asked for."""
 
-REJECT_REASONS: Final[Sequence[str]]
+REJECT_REASONS: Final[list[str]]
 """Every reason validation can give, in the order of their codes; documented in docs/reference/validation.md."""
+REJECT_EXPLANATIONS: Final[list[str]]
+"""One sentence for each of `REJECT_REASONS`."""
 
 @final
 class Hub:
@@ -120,6 +122,8 @@ class Engine:
         """
     def remove_instrument(self, instrument: int) -> None:
         """Forget a symbol: later frames of it are ignored as not asked for; its topics end once their readers have gone."""
+    def want_book(self, instrument: int, wanted: bool) -> None:
+        """Take diffs of a symbol from now on, or ignore them."""
     def enable_depth(self, instrument: int, depth: int) -> int:
         """Publish books of at least `depth` levels (tiers: the default, 100, 1000) and return the topic id of that tier."""
     def open_connection(self, venue: int) -> int: ...
@@ -128,10 +132,17 @@ class Engine:
         """Take one WebSocket text frame through all stages; return what happened, as bits (see the constants above)."""
     def on_frames(self, connection: int, recv_ns: Sequence[int], frames: Sequence[bytes]) -> int:
         """Take many frames in one call; the result is that of `on_frame` one by one, bits or-ed."""
-    def on_snapshot(self, instrument: int, recv_ns: int, body: Buffer) -> int:
-        """Apply a REST depth answer and the diffs that waited for it. IGNORED: too old, fetch again."""
+    def on_snapshot(self, instrument: int, recv_ns: int, body: Buffer, *, limit: int = 1000) -> int:
+        """Apply a REST depth answer and the diffs that waited for it.
+
+        `limit` is the number of levels a side that was asked for: a side that reaches it proves only its own range.
+        IGNORED: too old for what waits; REJECTED: broken or crossed. In both cases a new "resync" event follows.
+        """
     def desync(self, instrument: int, reason: str) -> None:
-        """Declare the book untrusted: the old one stays visible, flagged, and an event "resync" asks for a snapshot."""
+        """Declare the book untrusted: the old one stays visible, flagged; the next diff brings a "resync" event.
+
+        Reasons: reconnect, silence, requested, resubscribed, snapshot_failed, verify, paused.
+        """
     def mark_stale(self, instrument: int, stale: bool) -> None:
         """Set or clear the stale flag (a silent stream)."""
     def report_gap(self, instrument: int, data_type: int, count: int, first_id: int, last_id: int, reason: str, repaired: bool = False) -> None:
@@ -154,9 +165,11 @@ class Engine:
         sequence_errors, resyncs, crossed, missing_trades, duplicates, unknown_removals, late_trades.
         """
     def totals(self) -> dict[str, int]:
-        """Count what belongs to no symbol: frames, bytes, unattributed rejects by reason (`rejected_<reason>`), unknown event types, control frames."""
+        """Count what belongs to no symbol: frames, bytes, replies, notices, unknown_events, not_collected, unattributed, events_lost."""
     def rejects(self) -> dict[str, int]:
         """Count rejected events by reason, over all symbols and connections."""
+    def unknown_events(self) -> list[tuple[str, int]]:
+        """List event types that are not read, with counts; at most 64 names, the rest under `other`."""
     def state(self, instrument: int) -> str:
         """Return `waiting` (no snapshot yet), `synced`, `resyncing` or `stale`."""
     def last_seen(self, instrument: int) -> tuple[int, int, int, int, int, int]:

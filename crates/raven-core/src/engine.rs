@@ -78,8 +78,8 @@ pub struct Engine {
     pub(crate) config: EngineConfig,
     hub: Arc<Hub>,
     venues: Vec<Venue>,
-    /// Venue of each connection.
-    connections: Vec<u16>,
+    /// Venue of each connection; a closed one leaves its place empty.
+    connections: Vec<Option<u16>>,
     lookup: SymbolTable,
     /// Instruments are never moved: a removed one leaves its place empty.
     instruments: Vec<Option<Box<Instrument>>>,
@@ -179,8 +179,15 @@ impl Engine {
     /// Register a connection to a venue.
     pub fn open_connection(&mut self, venue: u16) -> Option<u32> {
         self.venues.get(usize::from(venue))?;
-        self.connections.push(venue);
+        self.connections.push(Some(venue));
         Some(self.connections.len() as u32 - 1)
+    }
+
+    /// Forget a connection: frames that still come from it are ignored.
+    pub fn close_connection(&mut self, connection: u32) {
+        if let Some(venue) = self.connections.get_mut(connection as usize) {
+            *venue = None;
+        }
     }
 
     // --- frames -------------------------------------------------------------------------------------------------
@@ -199,7 +206,7 @@ impl Engine {
     fn take_frame(&mut self, connection: u32, recv_ns: i64, frame: &[u8]) -> u32 {
         self.totals.frames += 1;
         self.totals.bytes += frame.len() as u64;
-        let Some(venue) = self.connections.get(connection as usize).copied() else { return answer::IGNORED };
+        let Some(venue) = self.connections.get(connection as usize).copied().flatten() else { return answer::IGNORED };
         if frame.len() > self.config.max_frame_bytes {
             let reject = Reject::at(Reason::FrameTooLarge, self.config.max_frame_bytes);
             return self.quarantine(connection, None, reject, frame);

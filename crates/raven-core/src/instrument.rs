@@ -395,6 +395,19 @@ impl Instrument {
         }
     }
 
+    /// Append the latest best levels as `_core.pyi` documents `Engine.snapshot`.
+    pub fn write_snapshot(&self, out: &mut Vec<u64>) {
+        let Some(last) = self.latest.book.read() else {
+            out.extend([0; 5]);
+            return;
+        };
+        let header = unpack_store(&last, 0, 0);
+        out.extend([header.id, u64::from(header.price_scale), u64::from(header.quantity_scale)]);
+        out.extend([u64::from(header.bids), u64::from(header.asks)]);
+        let words = 2 * (usize::from(header.bids) + usize::from(header.asks));
+        out.extend_from_slice(&last[4..4 + words]);
+    }
+
     // --- trades and quotes --------------------------------------------------------------------------------------
 
     /// Take one trade or aggregate.

@@ -1,1 +1,32 @@
-//! The Python face.
+//! The Python face of Raven's engine and server, `raven._core`: conversions only.
+//!
+//! What each class means is said in `src/raven/_core.pyi`; the rules live in `raven-core` and `raven-serve`.
+
+mod engine;
+mod hub;
+mod record;
+
+use pyo3::prelude::*;
+use raven_core::engine::answer;
+use raven_core::reject::Reason;
+
+/// The native core.
+#[pymodule]
+fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
+    module.add("__version__", env!("CARGO_PKG_VERSION"))?;
+    module.add("EVENTS_PENDING", answer::EVENTS_PENDING)?;
+    module.add("PUBLISHED", answer::PUBLISHED)?;
+    module.add("REJECTED", answer::REJECTED)?;
+    module.add("BUFFERED", answer::BUFFERED)?;
+    module.add("IGNORED", answer::IGNORED)?;
+    module.add("REJECT_REASONS", Reason::ALL.iter().map(|reason| reason.name()).collect::<Vec<_>>())?;
+    module.add(
+        "REJECT_EXPLANATIONS",
+        Reason::ALL.iter().map(|reason| reason.explanation().trim()).collect::<Vec<_>>(),
+    )?;
+    module.add_class::<engine::Engine>()?;
+    module.add_class::<hub::Hub>()?;
+    module.add_class::<hub::Reader>()?;
+    module.add_class::<hub::Writer>()?;
+    module.add_class::<record::Record>()
+}
