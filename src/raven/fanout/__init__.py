@@ -1,13 +1,12 @@
 """Policy of distribution: who may ask for what, what they hear, and what is collected because of it.
 
-The rings, the cursors and the sockets are native (`raven._core.GrpcServer`); this package decides which cursor belongs where.
-Start reading at `subscriptions.Fanout`.
+The rings, the cursors and the sockets are native (`raven._core.GrpcServer`); this package decides which cursor
+belongs where. Start reading at `subscriptions.Fanout`.
 """
 
-from raven.fanout.data_types import DataType
 from raven.fanout.filters import FILTERS, Delivery
 from raven.fanout.limits import Limits
-from raven.fanout.ports import Collector, Streams, Topic
+from raven.fanout.ports import Collector, Streams
 from raven.fanout.refusal import Refused, Status, Unobtainable
 from raven.fanout.requests import Answer, Heartbeat, Subscribe, Unsubscribe
 from raven.fanout.subscriptions import Fanout
@@ -16,7 +15,6 @@ __all__ = [
     "FILTERS",
     "Answer",
     "Collector",
-    "DataType",
     "Delivery",
     "Fanout",
     "Heartbeat",
@@ -25,7 +23,6 @@ __all__ = [
     "Status",
     "Streams",
     "Subscribe",
-    "Topic",
     "Unobtainable",
     "Unsubscribe",
 ]

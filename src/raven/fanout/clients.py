@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 
 from raven.fanout.filters import Delivery
 from raven.fanout.limits import Limits
-from raven.fanout.ports import Topic
 from raven.fanout.refusal import Refused, Status, shorten
+from raven.topics import Topic
 
 
 @dataclass(slots=True)
@@ -129,7 +129,8 @@ class Roster:
             if len(self._clients) >= self._limits.max_clients:
                 raise Refused(
                     Status.RESOURCE_EXHAUSTED,
-                    f"this server has its {self._limits.max_clients} clients; try again later, or use one client id for several streams",
+                    f"this server has its {self._limits.max_clients} clients; try again later, or use one client id "
+                    "for several streams",
                 )
             client = self._clients[client_id] = Client(client_id, anonymous, idle_since=now)
         return client
@@ -137,8 +138,8 @@ class Roster:
     def join(self, stream: Stream, client_id: str, now: float) -> bool:
         """Make a stream belong to a client; True when it newly belongs to it.
 
-        An empty id means "whoever it is already", and a name of our making for a stream that never said who it is; such a
-        stream may still say its name later.
+        An empty id means "whoever it is already", and a name of our making for a stream that never said who it is;
+        such a stream may still say its name later.
         Raises: Refused INVALID_ARGUMENT when the stream belongs to somebody else, RESOURCE_EXHAUSTED over a limit.
         """
         current = stream.client
@@ -147,7 +148,8 @@ class Roster:
         if current is not None and not current.anonymous:
             raise Refused(
                 Status.INVALID_ARGUMENT,
-                f"this stream belongs to client {shorten(current.client_id)} and got a message for {shorten(client_id)}; "
+                f"this stream belongs to client {shorten(current.client_id)} and got a message for "
+                f"{shorten(client_id)}; "
                 "open another stream for another client",
             )
         client = self.enlist(client_id or f"anonymous-{stream.stream_id}", now, anonymous=not client_id)

@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from raven.fanout.data_types import DataType
+from raven.fanout.data_types import STATES
 from raven.fanout.refusal import Refused, Status, nearest, shorten
+from raven.topics import DataType
 
 
 class FilterRule(NamedTuple):
@@ -32,29 +33,34 @@ FILTERS = (
         "conflate_ms",
         f"0…{MAX_CONFLATE_MS} ms",
         "0 (every state)",
-        "Send at most one state per interval, always the newest; states that were skipped are flagged (bit 32). Order books and "
+        "Send at most one state per interval, always the newest; states that were skipped are flagged (bit 32). "
+        "Order books and "
         "quotes only: asked for nothing but other types it is refused, because a trade is never skipped silently.",
     ),
     FilterRule(
         "overflow",
         "`gap`, `conflate`, `disconnect`",
         "`conflate` for order books and quotes, `gap` for everything else",
-        "What happens when this client reads slower than the market moves. `gap`: the oldest messages are lost and a `GapMark` says "
-        "how many. `conflate`: skip to the newest state, flagged (order books and quotes only; other types keep `gap`). "
+        "What happens when this client reads slower than the market moves. `gap`: the oldest messages are lost and a "
+        "`GapMark` says "
+        "how many. `conflate`: skip to the newest state, flagged (order books and quotes only; other types keep "
+        "`gap`). "
         "`disconnect`: the stream ends with RESOURCE_EXHAUSTED. A reader that keeps up never notices the choice.",
     ),
     FilterRule(
         "batch",
         f"1…{MAX_BATCH} messages",
         "1",
-        "Most messages per frame. Above 1, messages that are ready together arrive in one `MarketDataMessage` whose `batch` holds "
+        "Most messages per frame. Above 1, messages that are ready together arrive in one `MarketDataMessage` whose "
+        "`batch` holds "
         "them; nothing waits for a batch to fill. Concerns the whole stream; the last subscribe that names it decides.",
     ),
     FilterRule(
         "heartbeat_ms",
         f"0 (none) or {MIN_HEARTBEAT_MS}…{MAX_HEARTBEAT_MS} ms",
         "0",
-        "Send an empty message whenever the stream was silent that long, so that silence can be told from a dead connection. "
+        "Send an empty message whenever the stream was silent that long, so that silence can be told from a dead "
+        "connection. "
         "Concerns the whole stream; the last subscribe that names it decides.",
     ),
     FilterRule(
@@ -96,8 +102,8 @@ class Filters:
 
     def delivery(self, kind: DataType) -> Delivery:
         """Return the options for one kind: states may be skipped with notice, everything else never is."""
-        overflow = self.overflow or ("conflate" if kind.is_state else "gap")
-        if not kind.is_state:
+        overflow = self.overflow or ("conflate" if kind in STATES else "gap")
+        if kind not in STATES:
             return Delivery(overflow="gap" if overflow == "conflate" else overflow)
         depth = self.depth if kind is DataType.ORDERBOOK else 0
         return Delivery(depth=depth, conflate_ms=self.conflate_ms, overflow=overflow)
@@ -106,8 +112,8 @@ class Filters:
 def parse_filters(filters: Mapping[str, str], kinds: Sequence[DataType], default_depth: int = 20) -> Filters:
     """Read the filters of a request for these kinds.
 
-    Raises: Refused INVALID_ARGUMENT naming the key, the value, what is allowed, and for an unknown key the nearest known one;
-    UNIMPLEMENTED for `start`.
+    Raises: Refused INVALID_ARGUMENT naming the key, the value, what is allowed, and for an unknown key the nearest
+    known one; UNIMPLEMENTED for `start`.
     """
     for key in filters:
         if key not in KEYS:
@@ -117,16 +123,19 @@ def parse_filters(filters: Mapping[str, str], kinds: Sequence[DataType], default
     if "start" in filters:
         raise Refused(
             Status.UNIMPLEMENTED,
-            "filter 'start' asks for history and this server stores none yet; leave it out to get live data from now on",
+            "filter 'start' asks for history and this server stores none yet; leave it out to get live data from now "
+            "on",
         )
     conflate_ms = _integer(filters, "conflate_ms", 0, MAX_CONFLATE_MS) or 0
     overflow = _choice(filters, "overflow", OVERFLOWS)
-    if (conflate_ms or overflow == "conflate") and kinds and not any(kind.is_state for kind in kinds):
+    if (conflate_ms or overflow == "conflate") and kinds and not any(kind in STATES for kind in kinds):
         named = "conflate_ms" if conflate_ms else "overflow"
         raise Refused(
             Status.INVALID_ARGUMENT,
-            f"filter {named!r} = {filters[named]!r} would skip messages of {', '.join(kind.name for kind in kinds)}, where each one "
-            "counts; only ORDERBOOK and QUOTES can be conflated: leave the filter out, or use overflow 'gap' or 'disconnect'",
+            f"filter {named!r} = {filters[named]!r} would skip messages of {', '.join(kind.name for kind in kinds)}, "
+            "where each one "
+            "counts; only ORDERBOOK and QUOTES can be conflated: leave the filter out, or use overflow 'gap' or "
+            "'disconnect'",
         )
     venue = filters.get("venue")
     if venue == "":

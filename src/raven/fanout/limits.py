@@ -1,7 +1,8 @@
 """How much one request and one client may ask for.
 
-A request that is too large is INVALID_ARGUMENT (the client must change it); a quota that is used up is RESOURCE_EXHAUSTED
-(the same request may pass later, or after an unsubscribe). Every message names the value, the limit, and what to do.
+A request that is too large is INVALID_ARGUMENT (the client must change it); a quota that is used up is
+RESOURCE_EXHAUSTED (the same request may pass later, or after an unsubscribe). Every message names the value, the
+limit, and what to do.
 """
 
 from __future__ import annotations
@@ -36,7 +37,9 @@ class Limits:
         _check_text("client_id", client_id, self.max_client_id_length)
 
     def check_symbols(self, symbols: Sequence[str]) -> None:
-        """Raises: Refused INVALID_ARGUMENT for too many symbols, an empty one, one too long or with spaces or control characters."""
+        """Raises: Refused INVALID_ARGUMENT for too many symbols, an empty one, one too long or with spaces or control
+        characters.
+        """
         if len(symbols) > self.max_symbols_per_request:
             raise Refused(
                 Status.INVALID_ARGUMENT,
@@ -47,7 +50,8 @@ class Limits:
             if not symbol or any(character.isspace() for character in symbol):
                 raise Refused(
                     Status.INVALID_ARGUMENT,
-                    f"symbols[{position}] is {shorten(symbol)}; write the venue's own symbol without spaces, like 'BTCUSDT'",
+                    f"symbols[{position}] is {shorten(symbol)}; write the venue's own symbol without spaces, like "
+                    "'BTCUSDT'",
                 )
             _check_text(f"symbols[{position}]", symbol, self.max_symbol_length)
 
@@ -68,7 +72,8 @@ class Limits:
             raise Refused(
                 Status.RESOURCE_EXHAUSTED,
                 f"client {shorten(client_id)} holds {held} topics and asks for {added} more; the limit is "
-                f"{self.max_topics_per_client} topics per client; unsubscribe from some, or split over several client ids",
+                f"{self.max_topics_per_client} topics per client; unsubscribe from some, or split over several "
+                "client ids",
             )
 
 

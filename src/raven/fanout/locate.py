@@ -6,11 +6,11 @@ import asyncio
 
 import structlog
 
-from raven.fanout.data_types import DataType
 from raven.fanout.filters import Delivery
-from raven.fanout.ports import Collector, Topic
+from raven.fanout.ports import Collector
 from raven.fanout.refusal import Refused, Status, Unobtainable, nearest, shorten
 from raven.fanout.requests import EVERY_SYMBOL, Wish
+from raven.topics import DataType, Topic
 
 log = structlog.get_logger(__name__)
 
@@ -21,8 +21,8 @@ Failures = dict[str, Unobtainable]
 async def locate(collector: Collector, wish: Wish, timeout_s: float) -> tuple[dict[Topic, Delivery], Failures]:
     """Find the topics of a wish, and what of it no venue has.
 
-    A venue filter decides; without one the first configured venue wins that is configured for the symbol, then the first
-    that lists it. `*` means the configured symbols of the venues asked, as they are now.
+    A venue filter decides; without one the first configured venue wins that is configured for the symbol, then the
+    first that lists it. `*` means the configured symbols of the venues asked, as they are now.
     Raises: Refused INVALID_ARGUMENT for a venue that is not configured.
     """
     venues = list(collector.venues())
@@ -31,7 +31,8 @@ async def locate(collector: Collector, wish: Wish, timeout_s: float) -> tuple[di
             configured = ", ".join(venues) or "none"
             raise Refused(
                 Status.INVALID_ARGUMENT,
-                f"filter 'venue' is {shorten(wish.filters.venue)}{nearest(wish.filters.venue, venues)}; this server collects from: {configured}",
+                f"filter 'venue' is {shorten(wish.filters.venue)}{nearest(wish.filters.venue, venues)}; this server "
+                f"collects from: {configured}",
             )
         venues = [wish.filters.venue]
     configured_by = {venue: frozenset(collector.symbols(venue)) for venue in venues}
@@ -51,7 +52,8 @@ async def locate(collector: Collector, wish: Wish, timeout_s: float) -> tuple[di
         if not everything:
             names = ", ".join(kind.name for kind in wish.kinds)
             failures[EVERY_SYMBOL] = Unobtainable(
-                f"'*' means every configured symbol, and none is configured that has {names} on {', '.join(venues) or 'any venue'}"
+                f"'*' means every configured symbol, and none is configured that has {names} on "
+                f"{', '.join(venues) or 'any venue'}"
             )
         topics.update({topic: wish.filters.delivery(topic.data_type) for topic in everything})
     return topics, failures
@@ -85,7 +87,9 @@ async def _every_symbol(
         for symbol in sorted(symbols)
         for kind in kinds
     ]
-    offered = await asyncio.gather(*(_offers(collector, *topic, timeout_s) for topic in candidates))
+    offered = await asyncio.gather(
+        *(_offers(collector, topic.venue, topic.symbol, topic.data_type, timeout_s) for topic in candidates)
+    )
     return [topic for topic, answer in zip(candidates, offered, strict=True) if answer is True]
 
 

@@ -6,27 +6,16 @@ Both are called from the asyncio loop only.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple, Protocol
+from typing import Protocol
 
-from raven.fanout.data_types import DataType
-
-
-class Topic(NamedTuple):
-    """What one subscriber wants to hear: `binance_futures.BTCUSDT.trades`."""
-
-    venue: str
-    symbol: str
-    data_type: DataType
-
-    def __str__(self) -> str:
-        return f"{self.venue}.{self.symbol}.{self.data_type.topic_name}"
+from raven.topics import DataType
 
 
 class Collector(Protocol):
     """Whoever starts and stops the collection of a symbol; references are counted by holder.
 
-    A holder is an opaque name (one per stream, one per standing interest). Holding the same topic twice counts once, so every
-    method may be called again safely.
+    A holder is an opaque name (one per stream, one per standing interest). Holding the same topic twice counts once,
+    so every method may be called again safely.
     """
 
     def venues(self) -> Sequence[str]:
@@ -36,18 +25,22 @@ class Collector(Protocol):
         """Name the symbols configured for a venue (what `*` means)."""
 
     async def offers(self, venue: str, symbol: str, data_type: DataType) -> bool:
-        """Say whether the venue lists the symbol and has this kind of data for it; may fetch the venue's list the first time."""
+        """Say whether the venue lists the symbol and has this kind of data for it; may fetch the venue's list the
+        first time.
+        """
 
-    async def acquire(self, holder: str, venue: str, symbol: str, data_type: DataType, depth: int) -> int:
+    async def acquire(self, holder: str, venue: str, symbol: str, data_type: DataType, depth: int = 0) -> int:
         """Hold a topic for `holder`, starting its collection if nobody held it, and return the topic's id in the hub.
 
-        Returns as soon as the topic exists, not when its first record arrives. `depth` is how many levels a book must carry;
-        0 for other kinds. Asking again with another depth may return another topic.
+        Returns as soon as the topic exists, not when its first record arrives. `depth` is how many levels a book must
+        carry; 0 for other kinds. Asking again with another depth may return another topic.
         Raises: Unobtainable with a message for the subscriber. Cancelling it leaves nothing held.
         """
 
     async def release(self, holder: str, venue: str, symbol: str, data_type: DataType) -> None:
-        """Let go of a topic; the last holder to leave ends the stream after the linger time. Unknown holders are ignored."""
+        """Let go of a topic; the last holder to leave ends the stream after the linger time. Unknown holders are
+        ignored.
+        """
 
     async def release_all(self, holder: str) -> None:
         """Let go of everything that `holder` holds."""

@@ -4,8 +4,9 @@ Two kinds of "no" exist, and a client can tell them apart:
 
 - `Refused` becomes a gRPC error status. The request itself is at fault (malformed, too large, over a quota, not
   implemented) and nothing of it was done.
-- `Unobtainable` concerns one topic of a good request. A unary `Subscribe` then answers `success = false`, lists the topics it
-  did obtain and explains the others; inside a stream, where there is no answer to put it in, the stream ends with the status.
+- `Unobtainable` concerns one topic of a good request. A unary `Subscribe` then answers `success = false`, lists the
+topics it did obtain and explains the others; inside a stream, where there is no answer to put it in, the stream ends
+with the status.
 """
 
 from __future__ import annotations
@@ -39,7 +40,8 @@ class Refused(Exception):
 class Unobtainable(Exception):
     """One topic that cannot be had: the collector raises it, the subscriber reads its message.
 
-    `status` is what a stream ends with: NOT_FOUND when no venue lists the symbol, UNAVAILABLE when trying again may help.
+    `status` is what a stream ends with: NOT_FOUND when no venue lists the symbol, UNAVAILABLE when trying again may
+    help.
     """
 
     def __init__(self, message: str, status: Status = Status.NOT_FOUND) -> None:

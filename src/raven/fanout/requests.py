@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from raven.fanout.data_types import DataType, parse_data_types
+from raven.fanout.data_types import parse_data_types
 from raven.fanout.filters import Filters, parse_filters
 from raven.fanout.limits import Limits
 from raven.fanout.refusal import Refused, Status
+from raven.topics import DataType
 
 EVERY_SYMBOL = "*"
 

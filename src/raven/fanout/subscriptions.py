@@ -7,19 +7,21 @@ requests of different clients never wait for each other, however long a symbol t
 from __future__ import annotations
 
 import asyncio
-import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from typing import Any
 
 import structlog
 
+from raven.clock import Clock, SystemClock
 from raven.fanout.clients import Client, Held, Roster, Stream
+from raven.fanout.data_types import EVENTS
 from raven.fanout.filters import Delivery
 from raven.fanout.limits import Limits
 from raven.fanout.locate import Failures, locate
-from raven.fanout.ports import Collector, Streams, Topic
+from raven.fanout.ports import Collector, Streams
 from raven.fanout.refusal import Refused, Status, Unobtainable
 from raven.fanout.requests import Answer, Heartbeat, Subscribe, Unsubscribe, Wish, parse_subscribe, parse_unsubscribe
+from raven.topics import Topic
 
 log = structlog.get_logger(__name__)
 
@@ -44,7 +46,7 @@ class Fanout:
         heartbeat_timeout_s: float = HEARTBEAT_TIMEOUT_S,
         interest_ttl_s: float = INTEREST_TTL_S,
         start_timeout_s: float = START_TIMEOUT_S,
-        monotonic: Callable[[], float] = time.monotonic,
+        clock: Clock | None = None,
     ) -> None:
         self._collector = collector
         self._streams = streams
@@ -53,7 +55,8 @@ class Fanout:
         self._heartbeat_timeout_s = heartbeat_timeout_s
         self._interest_ttl_s = interest_ttl_s
         self._start_timeout_s = start_timeout_s
-        self._now = monotonic
+        self._clock = clock or SystemClock()
+        self._now = self._clock.monotonic
         self._tasks: set[asyncio.Task[None]] = set()
         self.roster = Roster(self._limits)
 
@@ -69,7 +72,8 @@ class Fanout:
         if wish.only_joins:
             raise Refused(
                 Status.INVALID_ARGUMENT,
-                "symbols and data_types are empty; name at least one symbol, like 'BTCUSDT' (or '*'), and one data type",
+                "symbols and data_types are empty; name at least one symbol, like 'BTCUSDT' (or '*'), and one data "
+                "type",
             )
         self._require_client_id(wish.client_id, "Subscribe")
         client = self.roster.enlist(wish.client_id, self._now())
@@ -119,7 +123,9 @@ class Fanout:
         self.roster.open(stream_id, peer, self._now())
 
     def stream_message(self, stream_id: int, request: Subscribe | Unsubscribe | Heartbeat) -> None:
-        """Act on a message of a stream, after the messages it sent before. What cannot be done ends the stream with a status."""
+        """Act on a message of a stream, after the messages it sent before. What cannot be done ends the stream with a
+        status.
+        """
         stream = self.roster.stream(stream_id)
         if stream is None:
             return
@@ -162,7 +168,8 @@ class Fanout:
                 self._refuse(
                     stream,
                     Status.DEADLINE_EXCEEDED,
-                    f"no heartbeat for {silent_s:.0f} s after {stream.heartbeats} of them; a stream that sends heartbeats must send "
+                    f"no heartbeat for {silent_s:.0f} s after {stream.heartbeats} of them; a stream that sends "
+                    "heartbeats must send "
                     f"one at least every {self._heartbeat_timeout_s:.0f} s",
                 )
         for client in self.roster.idle(now, self._interest_ttl_s):
@@ -177,7 +184,7 @@ class Fanout:
                 await self.expire()
             except Exception:
                 log.exception("expiring clients failed; trying again", next_s=interval_s)
-            await asyncio.sleep(interval_s)
+            await self._clock.sleep(interval_s)
 
     async def close(self) -> None:
         """Forget every client and let go of everything; the server has ended the streams before."""
@@ -208,7 +215,8 @@ class Fanout:
         if not client_id:
             raise Refused(
                 Status.INVALID_ARGUMENT,
-                f"client_id is empty; {method} acts on the StreamMarketData streams that carry the same client_id. Without an id, "
+                f"client_id is empty; {method} acts on the StreamMarketData streams that carry the same client_id. "
+                "Without an id, "
                 "send the request inside the stream",
             )
 
@@ -216,7 +224,8 @@ class Fanout:
         if client.pending >= self._limits.max_pending_requests:
             raise Refused(
                 Status.RESOURCE_EXHAUSTED,
-                f"{client.pending} requests of client {client.client_id!r} wait for an earlier one; send fewer, larger requests",
+                f"{client.pending} requests of client {client.client_id!r} wait for an earlier one; send fewer, "
+                "larger requests",
             )
         client.pending += 1
 
@@ -258,7 +267,8 @@ class Fanout:
                 if not client.standing:
                     raise Refused(
                         Status.INVALID_ARGUMENT,
-                        f"symbols and data_types are empty and client {client.client_id!r} has no standing interest to join; name at "
+                        f"symbols and data_types are empty and client {client.client_id!r} has no standing interest "
+                        "to join; name at "
                         "least one symbol, like 'BTCUSDT' (or '*'), and one data type",
                     )
                 return
@@ -330,7 +340,7 @@ class Fanout:
                 conflate_ms=delivery.conflate_ms,
                 overflow=delivery.overflow,
                 # A state is worth having at once; an old trade is not news.
-                from_latest=topic.data_type.shows_latest,
+                from_latest=topic.data_type not in EVENTS,
             )
         return failures
 
@@ -353,7 +363,7 @@ class Fanout:
             return refusal
         except TimeoutError:
             await self._release(holder, topic)
-            late = f"{topic} did not start within {self._start_timeout_s:g} s; ask again, and see the server's log if it stays so"
+            late = f"{topic} did not start within {self._start_timeout_s:g} s; ask again, the server's log says more"
             return Unobtainable(late, Status.UNAVAILABLE)
         except Exception:
             log.exception("a topic could not be started", topic=str(topic), holder=holder)

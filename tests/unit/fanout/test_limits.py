@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
 
 from raven.fanout import Heartbeat, Limits, Refused, Status, Subscribe, Unsubscribe
 from raven.fanout.requests import parse_subscribe, parse_unsubscribe
-from tests.unit.fanout.conftest import Scene, make_scene
-from tests.unit.fanout.fakes import until
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from tests.unit.fanout.conftest import Scene
 
 LIMITS = Limits()
 
@@ -58,7 +63,7 @@ def test_an_unsubscribe_of_an_unknown_type_is_refused() -> None:
         parse_unsubscribe(Unsubscribe("c", [], [9]), LIMITS)
 
 
-async def test_a_client_holds_no_more_topics_than_it_may() -> None:
+async def test_a_client_holds_no_more_topics_than_it_may(make_scene: Callable[..., Scene]) -> None:
     scene = make_scene(Limits(max_topics_per_client=3))
     await scene.fanout.subscribe(Subscribe("desk", ["BTCUSDT"], [0, 1]))
 
@@ -71,7 +76,7 @@ async def test_a_client_holds_no_more_topics_than_it_may() -> None:
     assert again.success, "asking again for what it holds adds nothing"
 
 
-async def test_the_server_knows_no_more_clients_than_it_may() -> None:
+async def test_the_server_knows_no_more_clients_than_it_may(make_scene: Callable[..., Scene]) -> None:
     scene = make_scene(Limits(max_clients=1))
     await scene.fanout.subscribe(Subscribe("first", ["BTCUSDT"], [1]))
 
@@ -83,19 +88,19 @@ async def test_the_server_knows_no_more_clients_than_it_may() -> None:
     assert (await scene.fanout.subscribe(Subscribe("second", ["BTCUSDT"], [1]))).success
 
 
-async def test_a_client_opens_no_more_streams_than_it_may() -> None:
+async def test_a_client_opens_no_more_streams_than_it_may(make_scene: Callable[..., Scene]) -> None:
     scene = make_scene(Limits(max_streams_per_client=1))
     for stream_id in (1, 2):
         scene.fanout.stream_opened(stream_id, "peer")
         scene.fanout.stream_message(stream_id, Subscribe("desk", ["BTCUSDT"], [1]))
 
-    await until(lambda: 2 in scene.streams.ended and 1 in scene.streams.attached)
+    await scene.until(lambda: 2 in scene.streams.ended and 1 in scene.streams.attached)
 
     assert scene.streams.ended[2][0] == Status.RESOURCE_EXHAUSTED
     assert list(scene.streams.attached) == [1]
 
 
-async def test_a_stream_that_floods_requests_is_ended() -> None:
+async def test_a_stream_that_floods_requests_is_ended(make_scene: Callable[..., Scene]) -> None:
     scene = make_scene(Limits(max_pending_requests=4))
     scene.fanout.stream_opened(1, "peer")
 
@@ -109,7 +114,7 @@ async def test_a_stream_that_floods_requests_is_ended() -> None:
 async def test_heartbeats_are_not_counted_as_pending_requests(scene: Scene) -> None:
     scene.fanout.stream_opened(1, "peer")
     scene.fanout.stream_message(1, Subscribe("desk", ["BTCUSDT"], [1]))
-    await until(lambda: bool(scene.streams.attached.get(1)))
+    await scene.until(lambda: bool(scene.streams.attached.get(1)))
 
     for _ in range(1000):
         scene.fanout.stream_message(1, Heartbeat("desk"))
