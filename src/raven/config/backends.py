@@ -1,0 +1,75 @@
+"""Sections of what Raven writes to: its own journal and shared memory, and servers, each off until its `url` is set."""
+
+from __future__ import annotations
+
+from pydantic import SecretStr
+
+from raven.config.fields import Section, Url, setting
+
+__all__ = [
+    "InfluxSettings",
+    "JournalSettings",
+    "NatsSettings",
+    "QuestdbSettings",
+    "RedisSettings",
+    "ShmSettings",
+    "TimescaleSettings",
+]
+
+
+class JournalSettings(Section):
+    """The embedded memory on disk. This version does not write it yet; the keys are accepted."""
+
+    enabled: bool = setting(False, "Keep everything published in segment files.")
+    dir: str = setting("data/journal", "Folder of the segment files.", min_length=1)
+    commit_interval_ms: int = setting(100, "Longest time between two commits to disk.", unit="ms", ge=1)
+    segment_max_bytes: int = setting(268_435_456, "A segment is closed at this size.", unit="bytes", ge=1_048_576)
+    retention_days: int = setting(30, "Days kept; 0 keeps everything.", unit="days", ge=0)
+    retention_bytes: int = setting(0, "Bytes kept; 0 sets no limit.", unit="bytes", ge=0)
+
+
+class ShmSettings(Section):
+    """Rings in shared memory for other processes of the machine."""
+
+    enabled: bool = setting(False, "Map the rings.")
+    name: str = setting("market_data_shm", "Name of the mapping.", pattern=r"^[A-Za-z0-9_.-]{1,200}$")
+
+
+class RedisSettings(Section):
+    """Redis pub/sub: channels `orderbook:{SYMBOL}` and `trades:{SYMBOL}`."""
+
+    url: Url = setting("", "`redis://[user:password@]host:6379[/db]`; empty publishes nothing.")
+    username: str = setting("", "User, when not in the URL.")
+    password: SecretStr = setting(SecretStr(""), "Password, when not in the URL.")
+
+
+class InfluxSettings(Section):
+    """InfluxDB for ticks. `[database]` is another name of this section and `influx_url` another name of `url`."""
+
+    url: Url = setting("", "`http://host:8086`; empty writes nothing. Also `--database-url`.")
+    token: SecretStr = setting(SecretStr(""), "API token (InfluxDB 2 and 3).")
+    org: str = setting("", "Organisation (InfluxDB 2).")
+    bucket: str = setting("market_data", "Bucket (InfluxDB 2).")
+    database: str = setting("market_data", "Database (InfluxDB 1).")
+    username: str = setting("", "User (InfluxDB 1).")
+    password: SecretStr = setting(SecretStr(""), "Password (InfluxDB 1).")
+    connection_pool_size: int = setting(20, "Connections kept to the server.", ge=1, le=1000)
+
+
+class TimescaleSettings(Section):
+    """TimescaleDB or PostgreSQL for bars."""
+
+    url: Url = setting("", "`postgresql://[user:password@]host:5432/database`; empty writes nothing.")
+
+
+class QuestdbSettings(Section):
+    """QuestDB."""
+
+    url: Url = setting("", "`http://[user:password@]host:9000`; empty writes nothing.")
+
+
+class NatsSettings(Section):
+    """NATS JetStream, the way to other machines."""
+
+    url: Url = setting("", "`nats://[user:password@]host:4222`; empty connects nowhere.")
+    token: SecretStr = setting(SecretStr(""), "Token, when not in the URL.")

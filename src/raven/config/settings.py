@@ -1,0 +1,110 @@
+"""The whole configuration as one immutable value, with the rules that span sections."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from raven.config.backends import (
+    InfluxSettings,
+    JournalSettings,
+    NatsSettings,
+    QuestdbSettings,
+    RedisSettings,
+    ShmSettings,
+    TimescaleSettings,
+)
+from raven.config.fields import Section
+from raven.config.sections import (
+    CitadelSettings,
+    DashboardSettings,
+    DataProcessingSettings,
+    FeedsSettings,
+    HighFrequencySettings,
+    MonitoringSettings,
+    ServerSettings,
+    VenueSettings,
+)
+
+__all__ = ["Settings"]
+
+VenueName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class Settings(Section):
+    """Everything that can be set. `raven.config.load` fills it from files, environment and command line."""
+
+    server: ServerSettings = ServerSettings()
+    feeds: FeedsSettings = FeedsSettings()
+    venues: dict[VenueName, VenueSettings] = Field(default_factory=dict)
+    data_processing: DataProcessingSettings = DataProcessingSettings()
+    citadel: CitadelSettings = CitadelSettings()
+    high_frequency: HighFrequencySettings = HighFrequencySettings()
+    monitoring: MonitoringSettings = MonitoringSettings()
+    dashboard: DashboardSettings = DashboardSettings()
+    journal: JournalSettings = JournalSettings()
+    shm: ShmSettings = ShmSettings()
+    redis: RedisSettings = RedisSettings()
+    influx: InfluxSettings = InfluxSettings()
+    timescale: TimescaleSettings = TimescaleSettings()
+    questdb: QuestdbSettings = QuestdbSettings()
+    nats: NatsSettings = NatsSettings()
+
+    def venue(self, name: str) -> VenueSettings:
+        """Return what applies to one venue: its own section, completed by `[feeds]`.
+
+        `symbols` are those of `[feeds]` and then its own; `ws_url` falls back on `feeds.exchange_ws_url`. An empty URL
+        means the venue's documented one.
+        """
+        own = self.venues.get(name, VenueSettings())
+        symbols = list(dict.fromkeys([*self.feeds.symbols, *own.symbols]))
+        return own.model_copy(update={"symbols": symbols, "ws_url": own.ws_url or self.feeds.exchange_ws_url})
+
+    @model_validator(mode="after")
+    def _hangs_together(self) -> Settings:
+        problems = [*self._port_problems(), *self._feed_problems(), *self._tls_problems()]
+        if problems:
+            raise ValueError("\n".join(problems))
+        return self
+
+    def _port_problems(self) -> list[str]:
+        taken: dict[int, str] = {}
+        problems = []
+        ports = [
+            ("server.port", self.server.port),
+            ("monitoring.metrics_port", self.monitoring.metrics_port),
+            ("monitoring.health_check_port", self.monitoring.health_check_port),
+        ]
+        if self.dashboard.enabled:
+            ports.append(("dashboard.port", self.dashboard.port))
+        for key, port in ports:
+            other = taken.setdefault(port, key) if port else key
+            shared = {other, key} == {"monitoring.metrics_port", "monitoring.health_check_port"}
+            if other != key and not shared:
+                problems.append(f"{other} and {key} are both {port}; give each its own port")
+        return problems
+
+    def _feed_problems(self) -> list[str]:
+        feeds = self.feeds
+        problems = []
+        if feeds.max_reconnect_delay_ms < feeds.reconnect_delay_ms:
+            problems.append(
+                f"feeds.max_reconnect_delay_ms ({feeds.max_reconnect_delay_ms}) is smaller than "
+                f"feeds.reconnect_delay_ms ({feeds.reconnect_delay_ms}); the cap must not be below the first pause"
+            )
+        if feeds.exchange_ws_url and len(feeds.venues) > 1:
+            problems.append(
+                f"feeds.exchange_ws_url is set, but feeds.venues lists {len(feeds.venues)} venues; "
+                "set venues.<name>.ws_url for each instead"
+            )
+        return problems
+
+    def _tls_problems(self) -> list[str]:
+        server = self.server
+        if bool(server.tls_certificate) != bool(server.tls_key):
+            have, lack = ("tls_certificate", "tls_key") if server.tls_certificate else ("tls_key", "tls_certificate")
+            return [f"server.{have} is set without server.{lack}; TLS needs both"]
+        if server.tls_client_ca and not server.tls_certificate:
+            return ["server.tls_client_ca is set without server.tls_certificate; mutual TLS needs the server's own"]
+        return []
