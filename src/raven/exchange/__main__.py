@@ -1,4 +1,4 @@
-"""`python -m raven.exchange`: run the exchange in its own process until SIGTERM, Ctrl-C, or the end of standard input."""
+"""`python -m raven.exchange`: run the exchange in its own process until SIGTERM, Ctrl-C or the end of its input."""
 
 import asyncio
 import contextlib
@@ -32,7 +32,9 @@ async def serve(config: ExchangeConfig, *, parent_stdin: bool) -> None:
         loop.add_reader(sys.stdin.fileno(), read_stdin)
     async with Exchange(config) as exchange:
         symbols = {market.value: list(one.source.symbols) for market, one in exchange.markets.items()}
-        print(json.dumps({"ready": True, "pid": os.getpid(), "markets": exchange.urls, "symbols": symbols}), flush=True)
+        ready = {"ready": True, "pid": os.getpid(), "markets": exchange.urls, "symbols": symbols}
+        typer.echo(json.dumps(ready))
+        sys.stdout.flush()
         await stop.wait()
 
 

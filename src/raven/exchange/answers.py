@@ -60,7 +60,7 @@ class GeneratedAnswers:
         handler = self._endpoints.get(endpoint)
         return handler(params) if handler is not None else None
 
-    # --- parameters ------------------------------------------------------------------------------------------------------
+    # --- parameters --------------------------------------------------------------------------------------
 
     def _now_ms(self) -> int:
         return self._source.timeline.sent_ns() // MS
@@ -92,7 +92,7 @@ class GeneratedAnswers:
             raise BadRequest(-1130, "Data sent for parameter 'limit' is not valid.")
         return min(limit, largest)
 
-    # --- endpoints -------------------------------------------------------------------------------------------------------
+    # --- endpoints ---------------------------------------------------------------------------------------
 
     def _exchange_info(self, params: Mapping[str, str]) -> str:
         feeds = list(self._source.feeds.values())
@@ -175,7 +175,8 @@ class GeneratedAnswers:
         tail = ',"isBestMatch":true' if self._market is Market.SPOT else ""
         return (
             f'{{"id":{trade.trade_id},"price":"{instrument.price_text(trade.price)}","qty":"{instrument.quantity_text(trade.quantity)}",'
-            f'"{quote_name}":"{series.quote_text(series.quote_of(trade.price, trade.quantity))}","time":{trade.time_ns // MS},'
+            f'"{quote_name}":"{series.quote_text(series.quote_of(trade.price, trade.quantity))}",'
+            f'"time":{trade.time_ns // MS},'
             f'"isBuyerMaker":{_bool(trade.taker_sells)}{tail}}}'
         )
 
@@ -201,7 +202,8 @@ class GeneratedAnswers:
         for candle in rows:
             view = series.view(candle, True)
             texts.append(
-                f'[{view.open_ns // MS},"{price(view.open)}","{price(view.high)}","{price(view.low)}","{price(view.close)}",'
+                f'[{view.open_ns // MS},"{price(view.open)}","{price(view.high)}","{price(view.low)}",'
+                f'"{price(view.close)}",'
                 f'"{view.volume}",{view.close_ns // MS - 1},"{view.quote_volume}",{view.trades},"{view.taker_volume}",'
                 f'"{view.taker_quote_volume}","0"]'
             )
@@ -224,7 +226,8 @@ class GeneratedAnswers:
         def row(feed: SymbolFeed) -> str:
             pair = f',"ps":"{feed.instrument.pair}"' if self._market is Market.COINM else ""
             tail = f',"time":{feed.last_change_ns // MS}' if self._market.is_futures else ""
-            return f'{{"symbol":"{feed.instrument.symbol}"{pair},"price":"{feed.instrument.price_text(feed.last_price)}"{tail}}}'
+            price = feed.instrument.price_text(feed.last_price)
+            return f'{{"symbol":"{feed.instrument.symbol}"{pair},"price":"{price}"{tail}}}'
 
         return self._one_or_all(params, row)
 
@@ -247,7 +250,8 @@ class GeneratedAnswers:
             return (
                 f'{{"symbol":"{feed.instrument.symbol}"{pair},"markPrice":"{view.mark}","indexPrice":"{view.index_price}",'
                 f'"estimatedSettlePrice":"{view.settle}","lastFundingRate":"{view.funding_rate}",'
-                f'"interestRate":"{decimal_text(10_000, 8)}","nextFundingTime":{view.next_funding_ns // MS},"time":{self._now_ms()}}}'
+                f'"interestRate":"{decimal_text(10_000, 8)}","nextFundingTime":{view.next_funding_ns // MS},'
+                f'"time":{self._now_ms()}}}'
             )
 
         return self._one_or_all(params, row)

@@ -18,8 +18,8 @@ class ReplayConfig:
     speed: float = 1.0
     """1 as recorded, N times as fast, 0 as fast as the slowest client reads."""
     start: str = "quiet"
-    """`quiet`: when a recorded stream is subscribed to and no subscription came for `quiet_ms`; `all`: when every recorded
-    stream has a subscriber; `manual`: when `Exchange.start_replay` is called."""
+    """`quiet`: when a recorded stream is subscribed to and no subscription came for `quiet_ms`; `all`: when every
+    recorded stream has a subscriber; `manual`: when `Exchange.start_replay` is called."""
     quiet_ms: int = 300
     snapshot_wait_s: float = 10.0
     """How long the replay stands at a depth answer's line until somebody asks for it; 0 never waits."""
@@ -42,8 +42,8 @@ class ExchangeConfig:
     symbol_count: int = 0
     """Offer so many symbols instead of the named ones."""
     rate: float = 500.0
-    """Orders per second over all symbols of one market (each is a change of a book; what it leads to on the wire depends on
-    what is subscribed)."""
+    """Orders per second over all symbols of one market (each is a change of a book; what it leads to on the wire
+    depends on what is subscribed)."""
     skewed_rates: bool = True
     """Give the first symbols more of the rate than the last; otherwise all the same."""
     seed: int = 7
@@ -84,7 +84,7 @@ class ExchangeConfig:
             raise ValueError(f"levels {self.levels} must be at least 20, the deepest partial book")
         if self.fastest_depth_ms < 1:
             raise ValueError(f"fastest_depth_ms {self.fastest_depth_ms} must be at least 1")
-        if self.host not in ("127.0.0.1", "localhost", "::1", "0.0.0.0"):
+        if self.host not in ("127.0.0.1", "localhost", "::1", "0.0.0.0"):  # noqa: S104 - inside a container
             raise ValueError(f"host {self.host!r} must be a loopback address (or 0.0.0.0 inside a container)")
         if self.replay is not None and len(self.markets) != 1:
             raise ValueError(f"a replay needs exactly one market, not {list(self.markets)}")

@@ -85,7 +85,7 @@ class Connection(WSListener):
         self._life_timer = Timer(self._expire)
         self._shutdown_timer = Timer(self.announce_shutdown)
 
-    # --- picows callbacks ----------------------------------------------------------------------------------------------
+    # --- picows callbacks --------------------------------------------------------------------------------
 
     def on_ws_connected(self, transport: WSTransport) -> None:
         """Start the clocks of the connection and the streams its URL names."""
@@ -147,7 +147,7 @@ class Connection(WSListener):
         self.paused = False
         self.server.drained()
 
-    # --- what the exchange does with it --------------------------------------------------------------------------------
+    # --- what the exchange does with it ------------------------------------------------------------------
 
     def subscribe(self, names: "tuple[str, ...] | list[str]") -> None:
         """Listen to streams. Unknown ones, and those the route does not carry, are noted and stay silent."""
@@ -229,7 +229,7 @@ class Connection(WSListener):
         self._push(text_frame(payload.encode()))
         self.server.flush_soon()
 
-    # --- inside --------------------------------------------------------------------------------------------------------
+    # --- inside ------------------------------------------------------------------------------------------
 
     def _routed(self, name: StreamName) -> bool:
         if self.server.market is not Market.USDM:

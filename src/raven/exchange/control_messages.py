@@ -1,7 +1,7 @@
 """What a client may say on a socket: SUBSCRIBE and its four companions, and the venue's answers to mistakes.
 
-The documentation shows errors as `{"code":…,"msg":…}`; on the wire they come inside `{"error":…}`, with the request's id
-when it could be read. Clients are known to look for either key, so the wire's form is the one served.
+The documentation shows errors as `{"code":…,"msg":…}`; on the wire they come inside `{"error":…}`, with the request's
+id when it could be read. Clients are known to look for either key, so the wire's form is the one served.
 """
 
 import json

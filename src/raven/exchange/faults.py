@@ -1,7 +1,7 @@
 """Faults on request: what is to go wrong, where, how often, and for how long.
 
-A fault is a small record; it can come from Python (`Exchange.inject`), from the control endpoint, from a script, or from
-chance with a seed. The board keeps the active ones; streams, REST and connections ask it.
+A fault is a small record; it can come from Python (`Exchange.inject`), from the control endpoint, from a script, or
+from chance with a seed. The board keeps the active ones; streams, REST and connections ask it.
 """
 
 import asyncio
@@ -39,7 +39,7 @@ class Fault:
     count: int = 1
     """How many events or requests it strikes; 0 for all as long as it lasts. `gap` drops so many in a row."""
     seconds: float = 0.0
-    """How long it lasts (silence, refuse, with count 0), how long to wait (delay, slow_snapshot), Retry-After (429, 418)."""
+    """How long it lasts (silence, refuse, count 0), the wait (delay, slow_snapshot), or Retry-After (429, 418)."""
     probability: float = 1.0
     """Share of the matching events it strikes."""
     how: str = ""
@@ -147,14 +147,13 @@ class FaultBoard:
         """Return the faults that are armed, with their numbers."""
         return [(active.number, active.fault) for active in (*self._stream, *self._rest)]
 
-    # --- streams -------------------------------------------------------------------------------------------------------
+    # --- streams -----------------------------------------------------------------------------------------
 
     def pass_event(self, stream: "Stream", build: "Build", arguments: tuple[object, ...]) -> None:
         """Take an event of a stream and let it through, change it or not; the first fault that matches decides."""
-        market = getattr(stream, "market", "")
         for active in list(self._stream):
             fault = active.fault
-            if fault.market and market and fault.market != market:
+            if fault.market and fault.market != stream.market:
                 continue
             if not fnmatch.fnmatchcase(stream.name.text, fault.target):
                 continue
@@ -198,7 +197,7 @@ class FaultBoard:
             if active.left == 0:
                 self.remove(active.number)
 
-    # --- REST ----------------------------------------------------------------------------------------------------------
+    # --- REST --------------------------------------------------------------------------------------------
 
     def take_rest(self, market: Market, endpoint: str, symbol: str) -> Fault | None:
         """Return the fault that strikes a request, if any."""

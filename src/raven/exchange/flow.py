@@ -1,8 +1,9 @@
 """Who trades: an order-flow model that decides, order by order, what happens next to one symbol's book.
 
-Arrivals excite further arrivals (a Hawkes process with an exponential kernel), so activity comes in bursts. Limit orders
-land at a distance that follows a power law, cancellations prefer the touch, market orders have heavy-tailed sizes and a
-side that persists, as a large order that is worked in pieces does. Every draw comes from one seeded generator per symbol.
+Arrivals excite further arrivals (a Hawkes process with an exponential kernel), so activity comes in bursts. Limit
+orders land at a distance that follows a power law, cancellations prefer the touch, market orders have heavy-tailed
+sizes and a side that persists, as a large order that is worked in pieces does. Every draw comes from one seeded
+generator per symbol.
 """
 
 import math

@@ -1,8 +1,9 @@
 """The text of every event, key for key as the venue writes it.
 
-The order of keys and the number of decimals follow recorded frames of each market. `Layout.CURRENT` adds the keys the venue
-introduced since (`ps`, `st`, `nq`, `ap`) where its documentation of 2026 has them; `Layout.RECORDED_2024` leaves them out.
-Every method takes first how many nanoseconds one unit of time has: 1,000,000 for milliseconds, 1,000 for `timeUnit=MICROSECOND`.
+The order of keys and the number of decimals follow recorded frames of each market. `Layout.CURRENT` adds the keys that
+the venue introduced since (`ps`, `st`, `nq`, `ap`), as its documentation of 2026 has them; `Layout.RECORDED_2024`
+leaves them out. Every method takes first how many nanoseconds one unit of time has: 1,000,000 for milliseconds, 1,000
+for `timeUnit=MICROSECOND`.
 """
 
 from collections.abc import Iterable
@@ -110,14 +111,17 @@ class FrameWriter:
         """Write `<symbol>@trade`."""
         return (
             f'{{"e":"trade","E":{sent_ns // unit},{self._symbol},"t":{trade.trade_id},"p":"{self._price(trade.price)}",'
-            f'"q":"{self._quantity(trade.quantity)}","T":{trade.time_ns // unit},"m":{_bool(trade.taker_sells)},"M":true}}'
+            f'"q":"{self._quantity(trade.quantity)}","T":{trade.time_ns // unit},"m":{_bool(trade.taker_sells)},'
+            f'"M":true}}'
         )
 
     def agg_trade(self, unit: int, sent_ns: int, trade: AggTrade) -> str:
         """Write `<symbol>@aggTrade`."""
         return (
-            f'{{"e":"aggTrade","E":{sent_ns // unit},{self._symbol},"a":{trade.agg_id},"p":"{self._price(trade.price)}",'
-            f'"q":"{self._quantity(trade.quantity)}","f":{trade.first_id},"l":{trade.last_id},"T":{trade.time_ns // unit},'
+            f'{{"e":"aggTrade","E":{sent_ns // unit},{self._symbol},"a":{trade.agg_id},'
+            f'"p":"{self._price(trade.price)}",'
+            f'"q":"{self._quantity(trade.quantity)}","f":{trade.first_id},"l":{trade.last_id},'
+            f'"T":{trade.time_ns // unit},'
             f'"m":{_bool(trade.taker_sells)},"M":true}}'
         )
 
@@ -168,7 +172,8 @@ class FrameWriter:
         """Write `<symbol>@kline_<interval>`; the close time is the last unit of time inside the candle."""
         price = self._price
         return (
-            f'{{"e":"kline","E":{sent_ns // unit},{self._symbol},"k":{{"t":{view.open_ns // unit},"T":{view.close_ns // unit - 1},'
+            f'{{"e":"kline","E":{sent_ns // unit},{self._symbol},"k":{{"t":{view.open_ns // unit},'
+            f'"T":{view.close_ns // unit - 1},'
             f'{self._symbol},"i":"{view.interval}","f":{view.first_id},"L":{view.last_id},"o":"{price(view.open)}",'
             f'"c":"{price(view.close)}","h":"{price(view.high)}","l":"{price(view.low)}","v":"{view.volume}","n":{view.trades},'
             f'"x":{_bool(view.closed)},"q":"{view.quote_volume}","V":"{view.taker_volume}","Q":"{view.taker_quote_volume}",'
@@ -204,7 +209,8 @@ class FuturesFrameWriter(FrameWriter):
         quantity = self._quantity(trade.quantity)
         normal = f',"nq":"{quantity}"' if self._current and not self._coinm else ""
         return (
-            f'{{"e":"aggTrade","E":{sent_ns // unit},"a":{trade.agg_id},{self._symbol},"p":"{self._price(trade.price)}",'
+            f'{{"e":"aggTrade","E":{sent_ns // unit},"a":{trade.agg_id},{self._symbol},'
+            f'"p":"{self._price(trade.price)}",'
             f'"q":"{quantity}"{normal},"f":{trade.first_id},"l":{trade.last_id},"T":{trade.time_ns // unit},'
             f'"m":{_bool(trade.taker_sells)}{self._tail}}}'
         )
@@ -232,7 +238,8 @@ class FuturesFrameWriter(FrameWriter):
     ) -> str:
         """Write `<symbol>@depth`."""
         return (
-            f'{{"e":"depthUpdate","E":{sent_ns // unit},"T":{time_ns // unit},{self._book_symbol},"U":{first_id},"u":{last_id},'
+            f'{{"e":"depthUpdate","E":{sent_ns // unit},"T":{time_ns // unit},{self._book_symbol},"U":{first_id},'
+            f'"u":{last_id},'
             f'"pu":{previous_id},"b":{self.levels(bids)},"a":{self.levels(asks)}{self._book_tail}}}'
         )
 
@@ -263,7 +270,8 @@ class FuturesFrameWriter(FrameWriter):
         average = f',"ap":"{view.moving_average}"' if self._current and not self._coinm else ""
         index = f',"i":"{view.index_price}"' if self._current or not self._coinm else ""
         return (
-            f'{{"e":"markPriceUpdate","E":{sent_ns // unit},{self._symbol},"p":"{view.mark}"{average},"P":"{view.settle}"{index},'
+            f'{{"e":"markPriceUpdate","E":{sent_ns // unit},{self._symbol},"p":"{view.mark}"{average},'
+            f'"P":"{view.settle}"{index},'
             f'"r":"{view.funding_rate}","T":{view.next_funding_ns // unit}{self._tail}}}'
         )
 
@@ -272,7 +280,8 @@ class FuturesFrameWriter(FrameWriter):
         pair = f',"ps":"{self.instrument.pair}"' if self._coinm else ""
         tail = (f',"ps":"{self.instrument.pair}"' if not self._coinm else "") + self._tail if self._current else ""
         return (
-            f'{{"e":"forceOrder","E":{sent_ns // unit},"o":{{{self._symbol}{pair},"S":"{order.side}","o":"LIMIT","f":"IOC",'
+            f'{{"e":"forceOrder","E":{sent_ns // unit},"o":{{{self._symbol}{pair},"S":"{order.side}","o":"LIMIT",'
+            f'"f":"IOC",'
             f'"q":"{self._quantity(order.quantity)}","p":"{self._price(order.price)}","ap":"{self._price(order.average_price)}",'
             f'"X":"FILLED","l":"{self._quantity(order.last_quantity)}","z":"{self._quantity(order.filled)}",'
             f'"T":{order.time_ns // unit}}}{tail}}}'

@@ -70,6 +70,21 @@ class GeneratedMarket:
         self._merged.extend(others)
 
     @property
+    def events(self) -> int:
+        """Orders that have arrived so far."""
+        return sum(feed.events for feed in self.feeds.values())
+
+    def pause(self) -> None:
+        """Let no more orders arrive."""
+        for feed in self.feeds.values():
+            feed.pause()
+
+    def resume(self) -> None:
+        """Let orders arrive again."""
+        for feed in self.feeds.values():
+            feed.resume()
+
+    @property
     def symbols(self) -> Sequence[str]:
         """The symbols on offer."""
         return list(self.feeds)

@@ -1,7 +1,7 @@
 """What is traded: names, ticks, lots, starting prices, and how numbers are written on each market.
 
-Inside the exchange a price is a count of ticks and a quantity a count of lots, so that every sum is exact; the text of a
-number is made in one place, `Instrument.price_text` and `Instrument.quantity_text`.
+Inside the exchange a price is a count of ticks and a quantity a count of lots, so that every sum is exact; the text
+of a number is made in one place, `Instrument.price_text` and `Instrument.quantity_text`.
 """
 
 import random
@@ -144,7 +144,10 @@ def _units(text: str, decimals: int) -> int:
 
 
 def make_instrument(market: Market, symbol: str) -> Instrument:
-    """Describe a symbol for a market; on COIN-M `BTCUSDT` stands for `BTCUSD_PERP`. Unknown names get made-up, fixed numbers."""
+    """Describe a symbol for a market; on COIN-M `BTCUSDT` stands for `BTCUSD_PERP`.
+
+    Unknown names get made-up numbers, always the same. Raises: ValueError for an unknown quote asset.
+    """
     base, quote = split_symbol(symbol)
     known = _KNOWN.get(base)
     if known is None:

@@ -22,7 +22,7 @@ class Fill(NamedTuple):
 
 
 class BookSide:
-    """One side. Prices are kept as ranks (the price for bids, its negative for asks), so the best is always the last."""
+    """One side. A price is kept as its rank (itself for bids, its negative for asks), so the best is always last."""
 
     __slots__ = ("queues", "ranks", "sign", "totals")
 
@@ -62,8 +62,8 @@ class BookSide:
     def take(self, quantity: int) -> list[Fill]:
         """Match a market order against this side, best price and oldest order first.
 
-        What finds no counterpart is dropped, as an immediate-or-cancel order would be; the last order is never taken, so
-        that there always is a market.
+        What finds no counterpart is dropped, as an immediate-or-cancel order would be; the last order is never taken,
+        so that there always is a market.
         """
         fills: list[Fill] = []
         while quantity:

@@ -100,11 +100,14 @@ class RestServer:
     def _refuse(self, verdict: Verdict, headers: dict[str, str]) -> web.Response:
         headers["Retry-After"] = str(verdict.retry_after_s)
         if verdict.status == 418:
-            message = f"Way too much request weight used; IP banned until {verdict.until_ms}. Please use WebSocket Streams for live updates to avoid bans."
+            message = (
+                f"Way too much request weight used; IP banned until {verdict.until_ms}. "
+                "Please use WebSocket Streams for live updates to avoid bans."
+            )
         else:
             message = (
-                f"Too many requests; current limit of IP(127.0.0.1) is {self._rules.weight_per_minute} request weight per 1 MINUTE. "
-                "Please use WebSocket Streams for live updates to avoid polling the API."
+                f"Too many requests; current limit of IP(127.0.0.1) is {self._rules.weight_per_minute} request weight "
+                "per 1 MINUTE. Please use WebSocket Streams for live updates to avoid polling the API."
             )
         return self._respond(
             verdict.status, json.dumps({"code": -1003, "msg": message}, separators=(",", ":")), headers

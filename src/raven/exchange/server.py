@@ -1,14 +1,22 @@
 """The exchange as a whole: markets on their ports, one timeline, one driver."""
 
 import asyncio
+import fnmatch
+import json
+from collections.abc import Coroutine
+from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from raven.exchange.answers import GeneratedAnswers
+from raven.exchange.chaos import ChaosScript
 from raven.exchange.config import ExchangeConfig
-from raven.exchange.faults import FaultBoard
+from raven.exchange.connection import Connection
+from raven.exchange.control import control_application
+from raven.exchange.faults import CONNECTION_FAULTS, Fault, FaultBoard
 from raven.exchange.generated import GeneratedMarket
 from raven.exchange.markets import Market
+from raven.exchange.replay import ReplayAnswers, ReplayMarket
 from raven.exchange.rest_server import RestServer
 from raven.exchange.streams import Hub
 from raven.exchange.timeline import SECOND, RealTimeline, Timeline
@@ -18,13 +26,16 @@ from raven.exchange.ws_server import WebSocketServer
 
 # How many timers fire before sockets get their turn: under full load a turn of the loop stays below some milliseconds.
 _TURN = 128
-_TICK_S = 0.001
+# The shortest sleep: event loops count in milliseconds, and one write per connection and millisecond is cheap.
+_TICK_S = 0.0005
 
 
 class MarketServer:
     """One market on its two ports."""
 
-    def __init__(self, market: Market, source: GeneratedMarket, ws: WebSocketServer, rest: RestServer) -> None:
+    def __init__(
+        self, market: Market, source: GeneratedMarket | ReplayMarket, ws: WebSocketServer, rest: RestServer
+    ) -> None:
         self.market = market
         self.source = source
         self.ws = ws
@@ -45,6 +56,7 @@ class Exchange:
     """The built-in exchange. An async context manager: inside it the ports are open.
 
     With a `Timeline` of your own nothing moves by itself: call `advance`. Without one it follows the real clock.
+    Everything runs on the event loop it was started on; its methods are not for other threads.
     """
 
     def __init__(self, config: ExchangeConfig | None = None, timeline: Timeline | None = None) -> None:
@@ -52,32 +64,44 @@ class Exchange:
         self.timeline = timeline or RealTimeline()
         self.faults = FaultBoard(self.timeline, self.config.fault_seed)
         self.markets: dict[Market, MarketServer] = {}
-        self._driver: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
         self._is_manual = timeline is not None
+        # USD-M and COIN-M count against one budget on the venue; spot has its own.
+        self._meters: dict[bool, WeightMeter] = {}
         for name in self.config.markets:
             self._add_market(Market(name))
-        futures = [server.source for market, server in self.markets.items() if market.is_futures]
+        futures = [
+            server.source
+            for server in self.markets.values()
+            if server.market.is_futures and isinstance(server.source, GeneratedMarket)
+        ]
         for source in futures:
             source.merge_with(other for other in futures if other is not source)
 
     def _add_market(self, market: Market) -> None:
-        config = self.config
+        config, timeline = self.config, self.timeline
         rules = config.rules_for(market)
-        source = GeneratedMarket(market, rules, self.timeline, config)
-        hub = Hub(source)
-        hub.faults = self.faults
+        source: GeneratedMarket | ReplayMarket
+        if config.replay is not None:
+            source = ReplayMarket(market, rules, timeline, config.replay)
+            answers: GeneratedAnswers | ReplayAnswers = ReplayAnswers(source)
+        else:
+            source = GeneratedMarket(market, rules, timeline, config)
+            answers = GeneratedAnswers(source, rules)
+        hub = Hub(source, market, self.faults)
         ws = WebSocketServer(
             market,
             rules,
-            self.timeline,
+            timeline,
             hub,
             enforce_limits=config.enforce_limits,
             max_backlog_bytes=config.max_backlog_bytes,
         )
-        meter = WeightMeter(
-            self.timeline, rules.weight_per_minute, rules.ban_after, rules.ban_seconds, config.enforce_limits
+        meter = self._meters.setdefault(
+            market.is_futures,
+            WeightMeter(timeline, rules.weight_per_minute, rules.ban_after, rules.ban_seconds, config.enforce_limits),
         )
-        rest = RestServer(market, rules, meter, GeneratedAnswers(source, rules), self.faults)
+        rest = RestServer(market, rules, meter, answers, self.faults)
         self.markets[market] = MarketServer(market, source, ws, rest)
 
     async def __aenter__(self) -> Self:
@@ -92,22 +116,37 @@ class Exchange:
     async def start(self) -> None:
         """Open all ports and let the market move. Raises: OSError when a port is taken."""
         port = self.config.port
-        for server in self.markets.values():
-            await server.ws.listen(self.config.host, port)
-            await server.rest.listen(self.config.host, port + 1 if port else 0)
-            port = port + 2 if port else 0
+        try:
+            for server in self.markets.values():
+                await server.ws.listen(self.config.host, port)
+                control = control_application(self, server.market.value)
+                await server.rest.listen(self.config.host, port + 1 if port else 0, control)
+                port = port + 2 if port else 0
+                if isinstance(server.source, ReplayMarket):
+                    self._run(server.source.play(server.ws), "exchange-replay")
+        except BaseException:
+            await self.stop()
+            raise
+        if self.config.fault_script is not None:
+            script = await asyncio.to_thread(Path(self.config.fault_script).read_text)
+            for body in json.loads(script):
+                self.inject(Fault.from_json(body))
+        if self.config.chaos_per_minute > 0:
+            ChaosScript(self, self.config.fault_seed, self.config.chaos_per_minute).start()
         if not self._is_manual:
-            self._driver = asyncio.create_task(self._drive(), name="exchange-timeline")
+            self._run(self._drive(), "exchange-timeline")
 
     async def stop(self) -> None:
         """Let the market stand still and close all ports."""
-        if self._driver is not None:
-            self._driver.cancel()
-            await asyncio.gather(self._driver, return_exceptions=True)
-            self._driver = None
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._tasks.clear()
         for server in self.markets.values():
             await server.ws.close()
             await server.rest.close()
+
+    # --- where it is -------------------------------------------------------------------------------------
 
     def market(self, name: str) -> MarketServer:
         """Return a market's servers. Raises: KeyError if it is not configured."""
@@ -129,9 +168,29 @@ class Exchange:
         return {market.value: {"ws": one.ws_url, "rest": one.rest_url} for market, one in self.markets.items()}
 
     def book(self, symbol: str, market: str = "") -> TrueBook:
-        """Return the true book of a symbol at this moment, in exact decimals. Raises: KeyError for an unknown symbol."""
+        """Return the true book of a symbol at this moment, exact. Raises: KeyError for a symbol that is not traded."""
         server = self.markets[Market(market)] if market else next(iter(self.markets.values()))
         return server.source.book(symbol)
+
+    def state(self) -> dict[str, Any]:
+        """Count what happened, by market: events, connections, frames waiting, REST requests, weight, faults."""
+        report: dict[str, Any] = {"faults": dict(self.faults.struck)}
+        for market, server in self.markets.items():
+            source = server.source
+            streams = server.ws.hub.streams
+            report[market.value] = {
+                "events": source.events if isinstance(source, GeneratedMarket) else source.position,
+                "connections": len(server.ws.connections),
+                "streams": len(streams),
+                "frames": server.ws.hub.frames,
+                "lag_ms": (self.timeline.wall_ns() - self.timeline.now_ns) / 1_000_000,
+                "weight": self._meters[market.is_futures].used(),
+                "ws": dict(server.ws.stats),
+                "rest": dict(server.rest.stats),
+            }
+        return report
+
+    # --- what it does ------------------------------------------------------------------------------------
 
     async def advance(self, seconds: float) -> None:
         """Move a hand-driven timeline and let sockets write what happened. For tests with their own `Timeline`."""
@@ -144,6 +203,91 @@ class Exchange:
         for server in self.markets.values():
             server.ws.flush()
 
+    def pause(self) -> None:
+        """Let no more orders arrive; pending depth events still go out, so clients and `book` come to agree."""
+        for server in self.markets.values():
+            if isinstance(server.source, GeneratedMarket):
+                server.source.pause()
+
+    def resume(self) -> None:
+        """Let orders arrive again."""
+        for server in self.markets.values():
+            if isinstance(server.source, GeneratedMarket):
+                server.source.resume()
+
+    def start_replay(self) -> None:
+        """Start the replay at once, whoever listens. Harmless without a replay."""
+        for server in self.markets.values():
+            if isinstance(server.source, ReplayMarket):
+                server.source.release()
+
+    async def replay_finished(self) -> None:
+        """Wait until the last recorded line has been written to every client. Raises: RuntimeError without a replay."""
+        waits = [one.source.finished.wait() for one in self.markets.values() if isinstance(one.source, ReplayMarket)]
+        if not waits:
+            raise RuntimeError("no replay is configured; set ExchangeConfig.replay")
+        await asyncio.gather(*waits)
+
+    def inject(self, fault: Fault) -> int:
+        """Arm a fault, now or after `after_s`; return its number (0 for one that begins later or happens at once)."""
+        if fault.after_s:
+            later = Fault(**{name: getattr(fault, name) for name in Fault.__dataclass_fields__} | {"after_s": 0.0})
+            self.timeline.call_later(round(fault.after_s * SECOND), lambda: self._inject_later(later))
+            return 0
+        return self._inject_now(fault)
+
+    def _inject_later(self, fault: Fault) -> None:
+        self._inject_now(fault)
+
+    def _inject_now(self, fault: Fault) -> int:
+        if fault.kind not in CONNECTION_FAULTS:
+            return self.faults.add(fault)
+        self.faults.struck[fault.kind] += 1
+        for market, server in self.markets.items():
+            if fault.market in ("", market.value):
+                if fault.kind == "refuse":
+                    self._run(self._refuse(server, fault.seconds), "exchange-refuse")
+                else:
+                    for connection in list(server.ws.connections.values()):
+                        if _concerns(fault, connection):
+                            self._strike(fault, connection)
+        return 0
+
+    def _strike(self, fault: Fault, connection: Connection) -> None:
+        if fault.kind == "reset":
+            connection.abort()
+        elif fault.kind == "half_open":
+            connection.freeze()
+        elif fault.kind == "server_shutdown":
+            connection.announce_shutdown()
+            wait_ns = round(fault.seconds * SECOND)
+            self.timeline.call_later(wait_ns, lambda: connection.close(fault.code, "Server shutdown"))
+        elif fault.code == 1006:
+            connection.vanish()
+        else:
+            connection.close(fault.code, "Fault on request")
+
+    async def _refuse(self, server: MarketServer, seconds: float) -> None:
+        await server.ws.stop_listening()
+        if seconds:
+            await self.faults.sleep(seconds)
+            await server.ws.listen(self.config.host, server.ws.port)
+
+    # --- the driver --------------------------------------------------------------------------------------
+
+    def _run(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._finished)
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            # A market that silently stands still would be a riddle to its user.
+            asyncio.get_running_loop().call_exception_handler(
+                {"message": f"exchange task {task.get_name()} failed: {error}", "exception": error, "task": task}
+            )
+
     async def _drive(self) -> None:
         timeline = self.timeline
         while True:
@@ -154,4 +298,10 @@ class Exchange:
                 continue
             due = timeline.next_due_ns()
             wait = _TICK_S if due is None else (due - timeline.wall_ns()) / SECOND
-            await asyncio.sleep(max(wait, _TICK_S / 2))
+            await asyncio.sleep(min(max(wait, _TICK_S), 0.02))
+
+
+def _concerns(fault: Fault, connection: Connection) -> bool:
+    if fault.target == "*":
+        return True
+    return any(fnmatch.fnmatchcase(name, fault.target) for name in connection.subscriptions)

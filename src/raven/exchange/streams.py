@@ -15,7 +15,7 @@ from raven.exchange.markets import Market, MarketRules
 if TYPE_CHECKING:
     from raven.exchange.faults import FaultBoard
 
-Build = Callable[..., str]
+Build = Callable[..., str | bytes]
 """Writes the data of an event; its first argument is the unit of time in nanoseconds."""
 
 _SYMBOL_STREAM = re.compile(r"([a-z0-9]+(?:_[a-z0-9]+)?)@([A-Za-z]+)(\d*)((?:@|_)[A-Za-z0-9]+)?")
@@ -108,14 +108,18 @@ def text_frame(payload: bytes) -> bytes:
 class Stream:
     """One stream with its listeners, grouped by the form they want (bit 0: wrapped, bit 1: microseconds)."""
 
-    __slots__ = ("_head", "_hub", "groups", "name", "sent")
+    __slots__ = ("_head", "_hub", "groups", "name")
 
     def __init__(self, hub: "Hub", name: StreamName) -> None:
         self.name = name
         self.groups: dict[int, list[Listener]] = {}
-        self.sent = 0
         self._hub = hub
         self._head = f'{{"stream":"{name.text}","data":'.encode()
+
+    @property
+    def market(self) -> Market:
+        """The market it belongs to."""
+        return self._hub.market
 
     def emit(self, build: Build, *arguments: object) -> None:
         """Send one event to every listener, unless a fault says otherwise."""
@@ -130,9 +134,10 @@ class Stream:
     ) -> None:
         """Build the event in each form that is listened to and queue it; `mangle` spoils the payload on its way."""
         dirty = self._hub.dirty
-        self.sent += 1
+        self._hub.frames += 1
         for form, listeners in self.groups.items():
-            payload = build(_UNIT_US if form & 2 else _UNIT_MS, *arguments).encode()
+            data = build(_UNIT_US if form & 2 else _UNIT_MS, *arguments)
+            payload = data if isinstance(data, bytes) else data.encode()
             if form & 1:
                 payload = self._head + payload + b"}"
             if mangle is not None:
@@ -163,9 +168,12 @@ class Source(Protocol):
 class Hub:
     """All streams of one market that have listeners."""
 
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, market: Market, faults: "FaultBoard | None" = None) -> None:
         self.source = source
-        self.faults: FaultBoard | None = None
+        self.market = market
+        self.faults = faults
+        self.frames = 0
+        """Events sent so far, each counted once however many listen."""
         self.streams: dict[str, Stream] = {}
         self.dirty: list[Listener] = []
         """Connections with something to write."""

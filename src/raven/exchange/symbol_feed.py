@@ -53,8 +53,8 @@ class DepthChannel:
         if not self.first_id:
             return
         bids, asks = feed.book.bids, feed.book.asks
-        # The venue lists both sides from the best price outwards in snapshots, but diffs in ascending price for asks and
-        # either order for bids; recordings of futures have bids ascending.
+        # The venue lists both sides from the best price outwards in snapshots, but diffs in ascending price for asks
+        # and either order for bids; recordings of futures have bids ascending.
         changed_bids = [(price, bids.quantity(price)) for price in sorted(self.bids, reverse=not feed.is_futures)]
         changed_asks = [(price, asks.quantity(price)) for price in sorted(self.asks)]
         first_id = self.first_id if feed.is_futures else self.previous_id + 1
@@ -129,6 +129,15 @@ class SymbolFeed:
     def on_liquidation(self, listener: "Callable[[ForceOrder, SymbolFeed], None]") -> None:
         """Hand every published liquidation to the market, which has streams of all symbols."""
         self._all_force = listener
+
+    def pause(self) -> None:
+        """Let no more orders arrive."""
+        self._arrival.cancel()
+
+    def resume(self) -> None:
+        """Let orders arrive again."""
+        if not self._arrival.armed:
+            self.timeline.set(self._arrival, self.timeline.now_ns + self._flow.next_delay_ns())
 
     def arm(self, timer: Timer, period_ns: int) -> None:
         """Set a timer to the next multiple of a period: the venue's intervals lie on a grid."""
@@ -322,7 +331,7 @@ class SymbolFeed:
         timer = self._timers[name.text] = Timer(fire)
         arm()
 
-    # --- state that REST and tests ask for -----------------------------------------------------------------------------
+    # --- state that REST and tests ask for ---------------------------------------------------------------
 
     def series(self, interval: str) -> CandleSeries:
         """Return the candles of an interval, folded from minutes when nobody asked before."""

@@ -21,7 +21,7 @@ class TrueBook:
     asks: tuple[tuple[Decimal, Decimal], ...]
 
     def canonical(self, depth: int = 0) -> bytes:
-        """Return the canonical text `price:qty,…|price:qty,…`, both sides in ascending price; depth 0 means all levels."""
+        """Return the canonical text `price:qty,…|price:qty,…`, prices ascending on both sides; depth 0: all levels."""
         bids = self.bids[:depth] if depth else self.bids
         asks = self.asks[:depth] if depth else self.asks
         sides = (reversed(bids), iter(asks))

@@ -32,7 +32,7 @@ class WebSocketServer:
         self.max_backlog_bytes = max_backlog_bytes
         self.connections: dict[int, Connection] = {}
         self.stats: Counter[str] = Counter()
-        """Counts: connections, attempts_refused, over_message_limit, dropped_without_pong, expired, cut_for_backlog, bytes."""
+        """Counts: connections, attempts_refused, over_message_limit, dropped_without_pong, expired, cut_for_backlog."""
         self.host = ""
         self.port = 0
         self.loop: asyncio.AbstractEventLoop

@@ -1,0 +1,97 @@
+"""The exchange in a process of its own: for `raven --demo`, load tests, and programs in other languages."""
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Sequence
+from types import TracebackType
+from typing import Any, Self
+
+_STOP_GRACE_S = 5.0
+
+
+class ExchangeStartError(RuntimeError):
+    """The exchange's process ended or said nothing; the message has its last words."""
+
+
+class ExchangeProcess:
+    """`python -m raven.exchange …` as a child that cannot outlive its parent. A context manager.
+
+    `arguments` are those of the command line, for instance `("--markets", "usdm,spot", "--rate", "2000")`.
+    """
+
+    def __init__(self, arguments: Sequence[str] = (), *, start_timeout_s: float = 30.0) -> None:
+        self._arguments = list(arguments)
+        self._timeout_s = start_timeout_s
+        self._process: subprocess.Popen[str] | None = None
+        self.ready: dict[str, Any] = {}
+        """The child's first line: `markets` (URLs), `symbols`, `pid`."""
+
+    @property
+    def urls(self) -> dict[str, dict[str, str]]:
+        """Both bases of every market: `{"usdm": {"ws": …, "rest": …}}`."""
+        urls: dict[str, dict[str, str]] = self.ready["markets"]
+        return urls
+
+    @property
+    def pid(self) -> int:
+        """Process id of the child."""
+        return int(self.ready["pid"])
+
+    def start(self) -> Self:
+        """Start the child and wait for its URLs. Raises: ExchangeStartError if it ends first or takes too long."""
+        command = [sys.executable, "-m", "raven.exchange", "--parent-stdin", *self._arguments]
+        paths = [path for path in sys.path if path]
+        environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
+        self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+        )
+        assert self._process.stdout is not None
+        watchdog = threading.Timer(self._timeout_s, self._process.kill)
+        watchdog.start()
+        line = self._process.stdout.readline()
+        watchdog.cancel()
+        if not line:
+            assert self._process.stderr is not None
+            words = self._process.stderr.read().strip()[-2000:]
+            self.stop()
+            raise ExchangeStartError(f"the exchange did not start within {self._timeout_s:g} s: {words or 'no output'}")
+        self.ready = json.loads(line)
+        # What it says later must not fill a pipe that nobody reads.
+        threading.Thread(target=self._drain, daemon=True).start()
+        return self
+
+    def stop(self) -> None:
+        """End the child: by closing its standard input, after some seconds by force."""
+        process, self._process = self._process, None
+        if process is None:
+            return
+        assert process.stdin is not None
+        process.stdin.close()
+        try:
+            process.wait(_STOP_GRACE_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        for pipe in (process.stdout, process.stderr):
+            if pipe is not None:
+                pipe.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _drain(self) -> None:
+        process = self._process
+        if process is not None and process.stderr is not None:
+            try:
+                for line in process.stderr:
+                    sys.stderr.write(line)
+            except ValueError:
+                return  # The pipe was closed by `stop`.
