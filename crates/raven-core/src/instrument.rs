@@ -262,6 +262,11 @@ impl Instrument {
         }
     }
 
+    /// Would a snapshot help? A book that is in sync is better than any answer that was under way meanwhile.
+    pub fn waits_for_snapshot(&self) -> bool {
+        self.state == State::Waiting
+    }
+
     /// Does the first waiting diff that matters fit a snapshot of this id?
     pub fn snapshot_fits(&self, snapshot_id: u64, ids_of: impl Fn(&[u8]) -> Option<Ids>) -> bool {
         let verdicts = self.pending.iter().filter_map(|(_, raw)| ids_of(raw));

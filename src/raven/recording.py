@@ -1,0 +1,100 @@
+"""Reading recordings: gzip or plain text, one message per line, `<local receive time, ns since 1970> <raw JSON>`.
+
+The JSON is a WebSocket frame as received, or the answer to a REST depth request: bare (`{"lastUpdateId":…}`, when one
+file holds one symbol) or wrapped with its request (`{"rest": "<path and query>", "body": <answer>}`).
+"""
+
+from __future__ import annotations
+
+import gzip
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+from urllib.parse import parse_qs, urlsplit
+
+import msgspec
+
+from raven.errors import DataValidation
+
+__all__ = ["DepthAnswer", "RecordedLine", "depth_answer", "read_recording"]
+
+
+class RecordedLine(NamedTuple):
+    """One message and where it stands."""
+
+    file: int
+    """Position of its file in the recording, from 0."""
+    line: int
+    """Line number in the file, from 1."""
+    recv_ns: int
+    """When it was received, ns since 1970 by the recorder's clock."""
+    raw: bytes
+    """The message, byte for byte."""
+
+
+class DepthAnswer(NamedTuple):
+    """A REST depth answer found in a recording."""
+
+    symbol: str
+    """Upper case; empty when the recording does not say."""
+    limit: int
+    """Levels a side that were asked for; 1000 when the recording does not say."""
+    body: bytes
+    """The answer, byte for byte."""
+
+
+class _Wrapped(msgspec.Struct):
+    rest: str
+    body: msgspec.Raw
+
+
+class _Bare(msgspec.Struct):
+    symbol: str = ""
+
+
+_WRAPPED = msgspec.json.Decoder(_Wrapped)
+_BARE = msgspec.json.Decoder(_Bare)
+# The recorders ask for this many levels unless their request says otherwise.
+_USUAL_LIMIT = 1000
+
+
+def read_recording(files: Sequence[Path]) -> Iterator[RecordedLine]:
+    """Yield the lines of several files as one recording, in the order given.
+
+    Raises: DataValidation naming file and line when a file cannot be read or a line is not of the form above.
+    """
+    for position, path in enumerate(files):
+        opener = gzip.open if path.suffix == ".gz" else open
+        number = 0
+        try:
+            with opener(path, "rb") as lines:
+                for number, text in enumerate(lines, 1):
+                    stamp, _, raw = text.rstrip(b"\r\n").partition(b" ")
+                    if stamp.isdigit() and raw:
+                        yield RecordedLine(position, number, int(stamp), raw)
+                    elif text.strip():
+                        raise DataValidation(
+                            f"{path}:{number}: expected '<ns since 1970> <JSON>', got {text[:60]!r}; is it a recording?"
+                        )
+        except (OSError, EOFError) as error:
+            after = f" after line {number}" if number else ""
+            raise DataValidation(f"{path}: cannot be read{after}: {error}") from error
+
+
+def depth_answer(raw: bytes) -> DepthAnswer | None:
+    """Return the REST depth answer in a message, or None when it is a WebSocket frame.
+
+    Raises: DataValidation when it claims to be an answer and is not JSON.
+    """
+    try:
+        if raw.startswith(b'{"rest"'):
+            wrapped = _WRAPPED.decode(raw)
+            query = parse_qs(urlsplit(wrapped.rest).query)
+            limit = query.get("limit", [str(_USUAL_LIMIT)])[0]
+            symbol = query.get("symbol", [""])[0].upper()
+            return DepthAnswer(symbol, int(limit) if limit.isdigit() else _USUAL_LIMIT, bytes(wrapped.body))
+        if raw.startswith(b'{"lastUpdateId"'):
+            return DepthAnswer(_BARE.decode(raw).symbol.upper(), _USUAL_LIMIT, raw)
+    except msgspec.DecodeError as error:
+        raise DataValidation(f"a REST answer in the recording is broken: {error}; it starts {raw[:60]!r}") from error
+    return None
