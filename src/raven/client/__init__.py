@@ -1,0 +1,39 @@
+"""The Python client: typed records from a Raven server, in twelve lines.
+
+    import asyncio, raven
+
+    async def main():
+        async with raven.connect("localhost:50051") as feed:
+            async for event in feed.subscribe(["BTCUSDT"], types=["trades", "orderbook"]):
+                print(event)
+
+    asyncio.run(main())
+
+A lost connection is taken up again and shows as a `Reconnected` record; what a slow reader missed shows as a `Gap`.
+"""
+
+from raven.client.blocking import BlockingFeed
+from raven.client.connection import Connection, Feed, connect
+from raven.client.errors import RequestRefused, ServerUnreachable
+from raven.client.records import Candle, Event, Funding, Gap, Level, OrderBook, Quote, Reconnected, Record, Trade
+from raven.client.subscription import Subscription
+
+__all__ = [
+    "BlockingFeed",
+    "Candle",
+    "Connection",
+    "Event",
+    "Feed",
+    "Funding",
+    "Gap",
+    "Level",
+    "OrderBook",
+    "Quote",
+    "Reconnected",
+    "Record",
+    "RequestRefused",
+    "ServerUnreachable",
+    "Subscription",
+    "Trade",
+    "connect",
+]

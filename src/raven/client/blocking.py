@@ -1,0 +1,125 @@
+"""The same client for programs without asyncio: `with raven.connect() as feed: for event in feed.subscribe(...)`."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterable, Iterator
+
+import grpc
+
+from raven.client.backoff import Backoff
+from raven.client.decode import decode
+from raven.client.errors import RequestRefused, is_final, unreachable
+from raven.client.records import Event, Reconnected
+from raven.client.request import DEFAULT_BATCH, DEFAULT_TYPES, Overflow, Want, build_want
+from raven.client.settings import Settings
+from raven.proto.market_data_pb2 import MarketDataMessage
+from raven.proto.subscription_pb2 import SubscriptionRequest
+from raven.proto.subscription_pb2_grpc import MarketDataServiceStub
+from raven.topics import DataType
+
+
+class BlockingFeed:
+    """An open connection of a program that blocks. Subscriptions of different threads may share it."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        credentials, options = settings.credentials, settings.channel_options()
+        self._channel = (
+            grpc.secure_channel(settings.address, credentials, options=options)
+            if credentials
+            else grpc.insecure_channel(settings.address, options=options)
+        )
+        self._stub = MarketDataServiceStub(self._channel)  # type: ignore[no-untyped-call]
+        self._closed = threading.Event()
+
+    @property
+    def client_id(self) -> str:
+        """The name of this client at the server."""
+        return self._settings.client_id
+
+    def open(self) -> None:
+        """Wait until the server answers. Raises: ServerUnreachable."""
+        try:
+            grpc.channel_ready_future(self._channel).result(timeout=self._settings.timeout_s)
+        except grpc.FutureTimeoutError:
+            self.close()
+            raise unreachable(self._settings.address, f"tried for {self._settings.timeout_s:g} s") from None
+
+    def close(self) -> None:
+        """End every subscription and hang up; iterations in other threads end."""
+        self._closed.set()
+        self._channel.close()
+
+    def subscribe(
+        self,
+        symbols: str | Iterable[str],
+        types: str | DataType | Iterable[str | DataType] = DEFAULT_TYPES,
+        *,
+        venue: str | None = None,
+        depth: int | None = None,
+        conflate_ms: int | None = None,
+        overflow: Overflow | None = None,
+        batch: int = DEFAULT_BATCH,
+        heartbeat_ms: int = 0,
+    ) -> Iterator[Event]:
+        """Subscribe and iterate; the arguments are those of `Feed.subscribe`.
+
+        A dead server is noticed by the connection's own keepalive, within 15 s.
+        """
+        want = build_want(
+            symbols,
+            types,
+            venue=venue,
+            depth=depth,
+            conflate_ms=conflate_ms,
+            overflow=overflow,
+            batch=batch,
+            heartbeat_ms=heartbeat_ms,
+        )
+        return self._events(want)
+
+    def _events(self, want: Want) -> Iterator[Event]:
+        backoff = Backoff()
+        lost_at: float | None = None
+        reason = ""
+        while not self._closed.is_set():
+            try:
+                for message in self._messages(want):
+                    if lost_at is not None:
+                        downtime_s = time.monotonic() - lost_at
+                        attempts, lost_at = backoff.attempts, None
+                        backoff.reset()
+                        yield Reconnected(
+                            address=self._settings.address, reason=reason, downtime_s=downtime_s, attempts=attempts
+                        )
+                    yield from decode(message)
+                cause = "the server ended the stream"
+            except grpc.RpcError as error:
+                if self._closed.is_set():
+                    return
+                code, details = error.code(), error.details()
+                cause = f"{code.name}: {details}"
+                if is_final(code):
+                    raise RequestRefused(code.name, details or "the server gave no reason") from None
+            if not self._settings.reconnect:
+                raise unreachable(self._settings.address, cause)
+            if lost_at is None:
+                lost_at, reason = time.monotonic(), cause
+            self._closed.wait(backoff.next_s())
+
+    def _messages(self, want: Want) -> Iterator[MarketDataMessage]:
+        done = threading.Event()
+
+        def requests() -> Iterator[SubscriptionRequest]:
+            yield want.message(self._settings.client_id)
+            # The request side stays open as long as the stream is read.
+            done.wait()
+
+        call = self._stub.StreamMarketData(requests(), metadata=self._settings.metadata())
+        try:
+            yield from call
+        finally:
+            done.set()
+            call.cancel()

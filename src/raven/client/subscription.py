@@ -1,0 +1,139 @@
+"""One subscription of an asyncio program: reads frames, yields records, survives the loss of the server."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncGenerator, AsyncIterator
+from contextlib import aclosing
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from raven.client.backoff import Backoff
+from raven.client.decode import decode
+from raven.client.errors import RequestRefused, is_final, unreachable
+from raven.client.records import Event, Reconnected
+from raven.client.request import Want
+from raven.client.settings import Settings
+from raven.proto.market_data_pb2 import MarketDataMessage
+from raven.proto.subscription_pb2_grpc import MarketDataServiceStub
+
+END: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
+
+
+class Subscription:
+    """An async iterator over the records of a subscription; `async for` over it, `break` when you have enough.
+
+    A frame is read when the records of the one before are used up, so a program that is slow holds up the server's
+    cursor for it and nothing else: what it then misses arrives as a `Gap` record (or as skipped book states), and
+    nothing piles up in memory.
+    """
+
+    def __init__(
+        self,
+        stub: MarketDataServiceStub,
+        settings: Settings,
+        want: Want,
+        backoff: Backoff,
+        silence_s: float,
+    ) -> None:
+        self._stub = stub
+        self._settings = settings
+        self._want = want
+        self._backoff = backoff
+        self._silence_s = silence_s
+        self._waiting_since: float | None = None
+        self._hung = False
+
+    def __aiter__(self) -> AsyncIterator[Event]:
+        return self._events()
+
+    async def _events(self) -> AsyncIterator[Event]:
+        lost_at: float | None = None
+        reason = ""
+        while True:
+            try:
+                async with aclosing(self._messages()) as messages:
+                    async for message in messages:
+                        if lost_at is not None:
+                            yield self._back_again(lost_at, reason)
+                            lost_at = None
+                        for event in decode(message):
+                            yield event
+                cause = "the server ended the stream"
+            except _StreamEnded as end:
+                cause = f"{end.code.name}: {end.details}"
+                if is_final(end.code):
+                    raise RequestRefused(end.code.name, end.details or "the server gave no reason") from None
+            if not self._settings.reconnect:
+                raise unreachable(self._settings.address, cause)
+            if lost_at is None:
+                lost_at, reason = time.monotonic(), cause
+            await asyncio.sleep(self._backoff.next_s())
+
+    def _back_again(self, lost_at: float, reason: str) -> Reconnected:
+        attempts = self._backoff.attempts
+        self._backoff.reset()
+        return Reconnected(
+            address=self._settings.address,
+            reason=reason,
+            downtime_s=time.monotonic() - lost_at,
+            attempts=attempts,
+        )
+
+    async def _messages(self) -> AsyncGenerator[MarketDataMessage, None]:
+        """Open the stream once and yield its frames.
+
+        Raises: _StreamEnded with its status; a server that fell silent counts as UNAVAILABLE.
+        """
+        call: Any = self._stub.StreamMarketData(metadata=self._settings.metadata())
+        self._hung = False
+        watchdog = asyncio.create_task(self._watch(call)) if self._silence_s else None
+        try:
+            await call.write(self._want.message(self._settings.client_id))
+            while True:
+                self._waiting_since = time.monotonic()
+                message = await call.read()
+                self._waiting_since = None
+                if message is END:
+                    return
+                yield message
+        except asyncio.CancelledError:
+            # Our own watchdog cancels the call, which looks like a cancelled task but is none.
+            task = asyncio.current_task()
+            if not self._hung or (task is not None and task.cancelling()):
+                raise
+            raise _StreamEnded(
+                grpc.StatusCode.UNAVAILABLE, f"no sign of the server for {self._silence_s:g} s"
+            ) from None
+        except grpc.aio.AioRpcError as error:
+            raise _StreamEnded(error.code(), error.details() or "") from None
+        except asyncio.InvalidStateError:
+            # Writing to a call that has ended already: its status says why.
+            raise _StreamEnded(await call.code(), await call.details() or "") from None
+        finally:
+            self._waiting_since = None
+            if watchdog is not None:
+                watchdog.cancel()
+            call.cancel()
+
+    async def _watch(self, call: Any) -> None:
+        """Cancel a call whose server says nothing, not even a heartbeat, while we wait for it."""
+        while True:
+            await asyncio.sleep(self._silence_s / 3)
+            since = self._waiting_since
+            if since is not None and time.monotonic() - since >= self._silence_s:
+                self._hung = True
+                call.cancel()
+                return
+
+
+class _StreamEnded(Exception):
+    """The stream is over; the status says whether that is an answer or an accident."""
+
+    def __init__(self, code: grpc.StatusCode, details: str) -> None:
+        super().__init__(details)
+        self.code = code
+        self.details = details
