@@ -1,0 +1,1 @@
+"""Protocols that clients speak, one file each. A file never imports its neighbours."""

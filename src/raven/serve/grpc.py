@@ -1,0 +1,306 @@
+"""gRPC: hands the native server's requests to fan-out, and fan-out's answers to the native server.
+
+One thread blocks in `GrpcServer.next_call` and passes each call to the asyncio loop; everything else runs on that loop.
+No market data goes through here: once a stream is attached to a topic, Rust drains the topic's ring into the stream.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable
+from typing import Any, Protocol, TypeVar
+
+import structlog
+from google.protobuf.message import DecodeError, Message
+
+from raven.fanout import Answer, Fanout, Heartbeat, Refused, Status, Streams, Subscribe, Unsubscribe
+from raven.proto import subscription_pb2 as wire
+
+log = structlog.get_logger(__name__)
+
+AnyMessage = TypeVar("AnyMessage", bound=Message)
+
+# The thread leaves `next_call` this often to see whether it should end.
+POLL_S = 0.25
+# Calls handed to the loop and not finished. When the loop falls behind, calls wait in the native queue,
+# which is bounded.
+MAX_CALLS_UNDER_WAY = 4096
+
+NO_HISTORY = (
+    "GetHistoricalData is not served yet: this server keeps no history. For live data use StreamMarketData; a later "
+    "release "
+    "answers this call from the journal"
+)
+
+
+class NativeCall(Protocol):
+    """A request as the native server hands it over: `raven._core.Call`."""
+
+    @property
+    def call_id(self) -> int:
+        """0 when no answer is expected."""
+
+    @property
+    def method(self) -> str:
+        """`Subscribe`, `Unsubscribe`, `GetHistoricalData`, `stream_opened`, `stream_message`, `stream_closed`."""
+
+    @property
+    def stream_id(self) -> int:
+        """0 for unary calls."""
+
+    @property
+    def peer(self) -> str:
+        """The client's address."""
+
+    @property
+    def payload(self) -> bytes:
+        """The serialized request, or the reason of `stream_closed`."""
+
+
+class NativeServer(Streams, Protocol):
+    """What this module uses of `raven._core.GrpcServer`."""
+
+    def start(self) -> int:
+        """Bind and serve; return the port."""
+
+    def next_call(self, timeout_seconds: float) -> NativeCall | None:
+        """Wait for a request; None when none came in time or the server has stopped."""
+
+    def reply(self, call_id: int, payload: bytes) -> None:
+        """Answer a call."""
+
+    def fail(self, call_id: int, code: int, message: str) -> None:
+        """Answer a call with a status."""
+
+    def set_serving(self, serving: bool) -> None:
+        """Set what the health service says."""
+
+    def stats(self) -> dict[str, int]:
+        """Count what was served."""
+
+    def streams(self) -> list[tuple[int, str, int, int, int, int]]:
+        """List open streams: id, peer, topics, messages sent, messages lost, lag."""
+
+    def drain(self, timeout_seconds: float) -> bool:
+        """Stop accepting, send what is there, end every stream with UNAVAILABLE."""
+
+
+class GrpcFace:
+    """`MarketDataService` over one native server and one fan-out.
+
+    `on_response(method, seconds)` is called for every answered unary call, `on_error(method, status)` for every
+    refused one; both feed the metrics and must return at once.
+    """
+
+    def __init__(
+        self,
+        server: NativeServer,
+        fanout: Fanout,
+        *,
+        on_response: Callable[[str, float], None] | None = None,
+        on_error: Callable[[str, str], None] | None = None,
+    ) -> None:
+        self._server = server
+        self._fanout = fanout
+        self._on_response = on_response or (lambda _method, _seconds: None)
+        self._on_error = on_error or (lambda _method, _status: None)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+        self._stopping = threading.Event()
+        self._room = threading.BoundedSemaphore(MAX_CALLS_UNDER_WAY)
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._expiry: asyncio.Task[None] | None = None
+        self.port = 0
+
+    async def start(self) -> int:
+        """Open the port and take requests; return the port. The health service says NOT_SERVING until
+        `set_serving(True)`.
+
+        Raises: OSError with the address when the port cannot be had.
+        """
+        self._loop = asyncio.get_running_loop()
+        self.port = self._server.start()
+        self._expiry = self._loop.create_task(self._fanout.run(), name="fanout expiry")
+        self._thread = threading.Thread(target=self._take_calls, name="grpc calls", daemon=True)
+        self._thread.start()
+        log.info("gRPC is served", port=self.port)
+        return self.port
+
+    def set_serving(self, serving: bool) -> None:
+        """Set what gRPC health checking answers."""
+        self._server.set_serving(serving)
+
+    async def drain(self, timeout_s: float = 5.0) -> bool:
+        """Stop accepting, send what the rings hold, end every stream with UNAVAILABLE; True when all ended in time.
+
+        Calls that are under way are answered first, within half of the time. Safe to call twice.
+        """
+        if self._thread is None:
+            return True
+        self._server.set_serving(False)
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=timeout_s / 2)
+        for task in self._tasks:
+            task.cancel()
+        done = await asyncio.to_thread(self._server.drain, timeout_s)
+        self._stopping.set()
+        thread, self._thread = self._thread, None
+        await asyncio.to_thread(thread.join, 2 * POLL_S + 1)
+        if self._expiry is not None:
+            self._expiry.cancel()
+        await self._fanout.close()
+        stats = self._server.stats()
+        log.info("gRPC has stopped", in_time=done, messages=stats.get("messages", 0), lost=stats.get("lost", 0))
+        return done
+
+    def stats(self) -> dict[str, int]:
+        """Count: the native server's counters and, with the prefix `fanout_`, those of fan-out."""
+        return self._server.stats() | {f"fanout_{key}": value for key, value in self._fanout.stats().items()}
+
+    def clients(self) -> list[dict[str, Any]]:
+        """Describe who is subscribed: one entry per client, with its streams, their lag and losses (records)."""
+        native = {row[0]: row for row in self._server.streams()}
+        described = []
+        for client in self._fanout.roster:
+            streams = []
+            for stream in client.streams.values():
+                _, peer, _, sent, lost, lag = native.get(stream.stream_id, (0, stream.peer, 0, 0, 0, 0))
+                topics = sorted(topic.name for topic in stream.held)
+                streams.append({"peer": peer, "topics": topics, "sent": sent, "lost": lost, "lag": lag})
+            standing = sorted(topic.name for topic in client.standing)
+            described.append({"client_id": client.client_id, "standing": standing, "streams": streams})
+        return described
+
+    # ── the thread ──────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _take_calls(self) -> None:
+        assert self._loop is not None, "start sets the loop before it starts the thread"
+        while not self._stopping.is_set():
+            try:
+                call = self._server.next_call(POLL_S)
+                if call is None:
+                    continue
+                while not self._room.acquire(timeout=POLL_S):
+                    if self._stopping.is_set():
+                        return
+                self._loop.call_soon_threadsafe(self._on_call, call)
+            except RuntimeError as closed:
+                # The loop has been closed under us: the program ends without having drained.
+                log.warning("gRPC requests are no longer taken", reason=str(closed))
+                return
+            except Exception:
+                log.exception("taking a gRPC request failed; going on with the next one")
+                time.sleep(POLL_S)
+
+    # ── the loop ────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _on_call(self, call: NativeCall) -> None:
+        """Begin to act on a call. Calls of one stream arrive here in order, and fan-out keeps that order."""
+        try:
+            if call.method == "stream_opened":
+                self._fanout.stream_opened(call.stream_id, call.peer)
+            elif call.method == "stream_message":
+                self._on_message(call)
+            elif call.method == "stream_closed":
+                self._fanout.stream_closed(call.stream_id, call.payload.decode("utf-8", "replace"))
+            else:
+                task = asyncio.get_running_loop().create_task(self._answer(call))
+                self._tasks.add(task)
+                task.add_done_callback(self._on_answered)
+                return
+        except Exception:
+            log.exception("a stream's event could not be handled", method=call.method, stream=call.stream_id)
+        self._room.release()
+
+    def _on_answered(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        self._room.release()
+
+    def _on_message(self, call: NativeCall) -> None:
+        try:
+            request = parse_stream_message(call.payload)
+        except Refused as refusal:
+            self._fanout.refuse_stream(call.stream_id, refusal.status, refusal.message)
+            self._on_error("StreamMarketData", refusal.status.name)
+            return
+        self._fanout.stream_message(call.stream_id, request)
+
+    async def _answer(self, call: NativeCall) -> None:
+        started = time.perf_counter()
+        try:
+            self._server.reply(call.call_id, await self._respond(call))
+            self._on_response(call.method, time.perf_counter() - started)
+        except Refused as refusal:
+            self._fail(call, refusal.status, refusal.message)
+        except asyncio.CancelledError:
+            self._fail(call, Status.UNAVAILABLE, "the server stops; connect again")
+            raise
+        except Exception:
+            log.exception("a gRPC request failed", method=call.method, peer=call.peer)
+            self._fail(call, Status.INTERNAL, f"the server failed on this {call.method}; its log has the details")
+
+    async def _respond(self, call: NativeCall) -> bytes:
+        if call.method == "Subscribe":
+            answer = await self._fanout.subscribe(_subscribe(_decode(wire.SubscribeRequest(), call.payload)))
+            return _subscribe_response(answer)
+        if call.method == "Unsubscribe":
+            answer = await self._fanout.unsubscribe(_unsubscribe(_decode(wire.UnsubscribeRequest(), call.payload)))
+            return _unsubscribe_response(answer)
+        if call.method == "GetHistoricalData":
+            raise Refused(Status.UNIMPLEMENTED, NO_HISTORY)
+        raise Refused(Status.UNIMPLEMENTED, f"{call.method} is not served by this server yet")
+
+    def _fail(self, call: NativeCall, status: Status, message: str) -> None:
+        self._on_error(call.method, status.name)
+        self._server.fail(call.call_id, status, message)
+
+
+def parse_stream_message(payload: bytes) -> Subscribe | Unsubscribe | Heartbeat:
+    """Return what a client said on its stream.
+
+    Raises: Refused INVALID_ARGUMENT for bytes that are no `SubscriptionRequest`, or one that says nothing.
+    """
+    message = _decode(wire.SubscriptionRequest(), payload)
+    match message.WhichOneof("request"):
+        case "subscribe":
+            return _subscribe(message.subscribe)
+        case "unsubscribe":
+            return _unsubscribe(message.unsubscribe)
+        case "heartbeat":
+            return Heartbeat(message.heartbeat.client_id)
+    raise Refused(
+        Status.INVALID_ARGUMENT, "the SubscriptionRequest is empty; set one of subscribe, unsubscribe or heartbeat"
+    )
+
+
+def _decode(message: AnyMessage, payload: bytes) -> AnyMessage:
+    try:
+        message.ParseFromString(payload)
+    except DecodeError:
+        name = type(message).__name__
+        raise Refused(
+            Status.INVALID_ARGUMENT, f"the request is not a raven.{name}; see proto/subscription.proto"
+        ) from None
+    return message
+
+
+def _subscribe(message: wire.SubscribeRequest) -> Subscribe:
+    return Subscribe(message.client_id, tuple(message.symbols), tuple(message.data_types), dict(message.filters))
+
+
+def _unsubscribe(message: wire.UnsubscribeRequest) -> Unsubscribe:
+    return Unsubscribe(message.client_id, tuple(message.symbols), tuple(message.data_types))
+
+
+def _subscribe_response(answer: Answer) -> bytes:
+    response = wire.SubscribeResponse(success=answer.success, message=answer.message, subscribed_topics=answer.topics)
+    return response.SerializeToString()
+
+
+def _unsubscribe_response(answer: Answer) -> bytes:
+    response = wire.UnsubscribeResponse(
+        success=answer.success, message=answer.message, unsubscribed_topics=answer.topics
+    )
+    return response.SerializeToString()
