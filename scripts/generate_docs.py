@@ -16,7 +16,7 @@ REFERENCE = PROJECT / "docs" / "reference"
 PAGES = {
     "config.md": "raven.config.reference",
     "metrics.md": "raven.observe.reference",
-    "rpc.md": "raven.serve.reference",
+    "grpc.md": "raven.serve.reference",
 }
 
 

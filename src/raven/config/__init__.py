@@ -10,6 +10,7 @@ from raven.config.backends import (
     TimescaleSettings,
 )
 from raven.config.load import Loaded, load
+from raven.config.secrets import MASK, mask_url
 from raven.config.sections import (
     CitadelSettings,
     DashboardSettings,
@@ -22,7 +23,7 @@ from raven.config.sections import (
     VenueSettings,
 )
 from raven.config.settings import Settings
-from raven.config.show import MASK, mask_url, render
+from raven.config.show import render
 
 __all__ = [
     "MASK",

@@ -17,7 +17,7 @@ from raven.errors import ConfigurationError
 
 __all__ = ["PACKAGED", "Entry", "find_files", "read_file"]
 
-PACKAGED = Path(__file__).parent / "files"
+PACKAGED = Path(__file__).parent / "defaults"
 """The files that ship with the package; in a checkout they are those of `config/`."""
 
 MODE_ENV = "RUN_MODE"

@@ -3,22 +3,14 @@
 from __future__ import annotations
 
 import json
-import re
 from typing import Any
 
 from pydantic import BaseModel, SecretStr
 
 from raven.config.load import Loaded
+from raven.config.secrets import MASK, mask_url
 
-__all__ = ["MASK", "mask_url", "render"]
-
-MASK = "********"
-
-
-def mask_url(url: str) -> str:
-    """Return `url` with the password, if it has one, replaced; also tokens in its query."""
-    masked = re.sub(r"(://[^:/?#@]*:)[^/?#]*@", rf"\1{MASK}@", url)
-    return re.sub(r"(?i)([?&](?:token|password|secret|api_?key|auth)[^=&]*=)[^&#]*", rf"\1{MASK}", masked)
+__all__ = ["render"]
 
 
 def render(loaded: Loaded) -> str:

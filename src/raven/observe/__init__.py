@@ -1,0 +1,36 @@
+"""Seeing what happens: logs, metrics, health, and the HTTP ports that show them."""
+
+from raven.observe.health import Health, Status
+from raven.observe.http import MonitoringServer
+from raven.observe.logs import configure_logs, get_logger
+from raven.observe.metrics import (
+    REGISTRY,
+    record_backfill,
+    record_connected,
+    record_disconnected,
+    record_error,
+    record_loop_lag,
+    record_response,
+    record_snapshot_request,
+)
+from raven.observe.native import InstrumentCounts, NativeCollector, NativeCounts, NativeSource
+
+__all__ = [
+    "REGISTRY",
+    "Health",
+    "InstrumentCounts",
+    "MonitoringServer",
+    "NativeCollector",
+    "NativeCounts",
+    "NativeSource",
+    "Status",
+    "configure_logs",
+    "get_logger",
+    "record_backfill",
+    "record_connected",
+    "record_disconnected",
+    "record_error",
+    "record_loop_lag",
+    "record_response",
+    "record_snapshot_request",
+]

@@ -1,0 +1,129 @@
+"""Every metric that Python writes, and one function per happening: it counts and logs, so that neither is forgotten.
+
+What the native engine counts is read at scrape time by `raven.observe.native`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import prometheus_client as prometheus
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from raven.errors import RavenError
+from raven.observe.labels import LabelCap
+from raven.observe.logs import get_logger
+
+__all__ = [
+    "REGISTRY",
+    "SYMBOLS",
+    "record_backfill",
+    "record_connected",
+    "record_disconnected",
+    "record_error",
+    "record_loop_lag",
+    "record_response",
+    "record_snapshot_request",
+]
+
+prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
+
+REGISTRY = CollectorRegistry(auto_describe=True)
+"""The registry of this process; /metrics shows it."""
+prometheus.ProcessCollector(registry=REGISTRY)
+prometheus.GCCollector(registry=REGISTRY)
+
+SYMBOLS = LabelCap("symbol")
+"""Bounds the values of the label `symbol`."""
+
+log = get_logger("observe")
+
+WEBSOCKET_CONNECTED = Gauge(
+    "websocket_connected", "1 while a symbol's streams are connected.", ["symbol", "venue"], registry=REGISTRY
+)
+WEBSOCKET_DISCONNECTS = Counter(
+    "websocket_disconnects", "Connections lost, per symbol that was on them.", ["symbol", "venue"], registry=REGISTRY
+)
+RECONNECTS = Counter(
+    "raven_reconnects", "Connections to a venue that were lost, by why.", ["venue", "reason"], registry=REGISTRY
+)
+SNAPSHOT_REQUESTS = Counter(
+    "raven_snapshot_requests", "REST snapshots asked for, by how it ended.", ["venue", "outcome"], registry=REGISTRY
+)
+BACKFILLED = Counter(
+    "raven_backfilled_events", "Events fetched again after a loss.", ["symbol", "venue"], registry=REGISTRY
+)
+ERRORS = Counter("errors", "Errors by kind (see raven.errors).", ["kind"], registry=REGISTRY)
+RESPONSE_LATENCY = Histogram(
+    "response_latency_seconds",
+    "Time to answer a request that Python handles.",
+    ["method"],
+    buckets=(0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+    registry=REGISTRY,
+)
+COMPONENT_HEALTH = Gauge(
+    "raven_component_health_ratio", "1 healthy, 0.5 degraded, 0 unhealthy.", ["component"], registry=REGISTRY
+)
+LOOP_LAG = Gauge("raven_loop_lag_seconds", "How late the event loop woke up last time.", ["loop"], registry=REGISTRY)
+LABEL_OVERFLOW = Counter(
+    "raven_label_overflows", "Values counted as `other` because their label is full.", ["label"], registry=REGISTRY
+)
+BUILD = Gauge("raven_build_info", "Always 1; the labels say what runs.", ["version", "service"], registry=REGISTRY)
+
+SYMBOLS.on_overflow = LABEL_OVERFLOW.labels("symbol").inc
+
+
+def record_connected(venue: str, symbols: Iterable[str], url: str = "") -> None:
+    """Say that the streams of `symbols` are connected."""
+    symbols = tuple(symbols)
+    for symbol in symbols:
+        WEBSOCKET_CONNECTED.labels(SYMBOLS.admit(symbol), venue).set(1)
+    log.info("connected", venue=venue, symbols=len(symbols), url=url)
+
+
+def record_disconnected(venue: str, symbols: Iterable[str], reason: str, retry_in_s: float | None = None) -> None:
+    """Say that the streams of `symbols` were lost; `reason` is one of a few words, `planned` for our own doing."""
+    symbols = tuple(symbols)
+    for symbol in symbols:
+        label = SYMBOLS.admit(symbol)
+        WEBSOCKET_CONNECTED.labels(label, venue).set(0)
+        WEBSOCKET_DISCONNECTS.labels(label, venue).inc()
+    RECONNECTS.labels(venue, reason).inc()
+    log.warning("disconnected", venue=venue, symbols=len(symbols), reason=reason, retry_in_s=retry_in_s)
+
+
+def record_snapshot_request(venue: str, symbol: str, outcome: str, seconds: float, reason: str = "") -> None:
+    """Say how a REST snapshot ended: `ok`, `stale`, `timeout`, `http_error`, `rate_limited`, `refused`."""
+    SNAPSHOT_REQUESTS.labels(venue, outcome).inc()
+    write = log.debug if outcome == "ok" else log.warning
+    write("snapshot", venue=venue, symbol=symbol, outcome=outcome, seconds=round(seconds, 4), reason=reason)
+
+
+def record_backfill(venue: str, symbol: str, events: int) -> None:
+    """Say that `events` were fetched after a loss."""
+    BACKFILLED.labels(SYMBOLS.admit(symbol), venue).inc(events)
+    log.info("backfilled", venue=venue, symbol=symbol, events=events)
+
+
+def record_response(method: str, seconds: float, status: str = "OK") -> None:
+    """Say how long a request took that Python answered."""
+    RESPONSE_LATENCY.labels(method).observe(seconds)
+    log.debug("answered", method=method, milliseconds=round(seconds * 1e3, 3), status=status)
+
+
+def record_error(error: BaseException, where: str) -> None:
+    """Count and report an error that reached a task's edge; a traceback is shown for what nobody foresaw."""
+    foreseen = isinstance(error, RavenError)
+    kind = error.kind if isinstance(error, RavenError) else "InternalError"
+    ERRORS.labels(kind).inc()
+    log.error(
+        "error", kind=kind, where=where, reason=f"{type(error).__name__}: {error}", every_s=10,
+        exc_info=None if foreseen else error,
+    )  # fmt: skip
+
+
+def record_loop_lag(loop: str, seconds: float) -> None:
+    """Say how much later than asked a loop woke up; above 100 ms it is told."""
+    LOOP_LAG.labels(loop).set(seconds)
+    if seconds > 0.1:
+        log.warning("event loop late", component=loop, seconds=round(seconds, 3), every_s=10)

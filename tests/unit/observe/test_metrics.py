@@ -1,0 +1,131 @@
+from raven.errors import NetworkTimeout
+from raven.observe import metrics
+from raven.observe.labels import LabelCap
+from raven.observe.metrics import REGISTRY, record_connected, record_disconnected, record_error, record_response
+from raven.observe.native import InstrumentCounts, NativeCollector, NativeCounts
+from raven.observe.reference import reference
+
+CONTRACT = """
+websocket_connected websocket_disconnects_total messages_processed_total messages_error_total
+processing_latency_microseconds orderbook_updates_total sequence_errors_total trades_processed_total
+grpc_active_connections response_latency_seconds errors_total process_resident_memory_bytes
+""".split()
+
+
+def value(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+class Counted:
+    def __init__(self, counts: NativeCounts) -> None:
+        self._counts = counts
+
+    def counts(self) -> NativeCounts:
+        return self._counts
+
+
+def samples(counts: NativeCounts, cap: LabelCap | None = None) -> dict[tuple[str, ...], float]:
+    found: dict[tuple[str, ...], float] = {}
+    for family in NativeCollector(Counted(counts), cap or LabelCap("symbol")).collect():
+        for sample in family.samples:
+            found[(sample.name, *sample.labels.values())] = sample.value
+    return found
+
+
+def test_the_page_lists_every_promised_name() -> None:
+    page = reference()
+
+    assert [name for name in CONTRACT if f"`{name}`" not in page] == []
+
+
+def test_our_own_names_start_with_raven() -> None:
+    names = [line.split("`")[1] for line in reference().splitlines() if line.startswith("| `")]
+
+    assert [name for name in names if not name.startswith("raven_") and name not in CONTRACT] == []
+
+
+def test_a_lost_connection_is_counted_for_every_symbol_on_it() -> None:
+    before = value("websocket_disconnects_total", symbol="BTCUSDT", venue="lost")
+
+    record_connected("lost", ["BTCUSDT", "ETHUSDT"])
+    connected = value("websocket_connected", symbol="ETHUSDT", venue="lost")
+    record_disconnected("lost", ["BTCUSDT", "ETHUSDT"], "reset")
+
+    assert connected == 1
+    assert value("websocket_connected", symbol="ETHUSDT", venue="lost") == 0
+    assert value("websocket_disconnects_total", symbol="BTCUSDT", venue="lost") == before + 1
+    assert value("raven_reconnects_total", venue="lost", reason="reset") == 1
+
+
+def test_an_error_is_counted_by_its_kind() -> None:
+    before = value("errors_total", kind="NetworkTimeout"), value("errors_total", kind="InternalError")
+
+    record_error(NetworkTimeout("no answer"), "test")
+    record_error(KeyError("surprise"), "test")
+
+    assert value("errors_total", kind="NetworkTimeout") == before[0] + 1
+    assert value("errors_total", kind="InternalError") == before[1] + 1
+
+
+def test_a_response_is_measured() -> None:
+    before = value("response_latency_seconds_count", method="Subscribe")
+
+    record_response("Subscribe", 0.002)
+
+    assert value("response_latency_seconds_count", method="Subscribe") == before + 1
+
+
+def test_native_counters_appear_under_the_promised_names() -> None:
+    counters = {"received": 10, "trades": 4, "books": 5, "rejected": 1, "sequence_errors": 2, "pending": 3}
+    found = samples(
+        NativeCounts(
+            instruments=[InstrumentCounts("v", "BTCUSDT", "synced", counters)],
+            totals={"frames": 9, "bytes": 900},
+            rejects={"bad_number": 1},
+            grpc={"connections": 2, "lost": 7},
+        )
+    )
+
+    assert found["messages_processed_total", "BTCUSDT", "trade", "v"] == 4
+    assert found["messages_processed_total", "BTCUSDT", "orderbook", "v"] == 5
+    assert found["messages_error_total", "BTCUSDT", "v"] == 1
+    assert found["orderbook_updates_total", "BTCUSDT", "v"] == 5
+    assert found["trades_processed_total", "BTCUSDT", "v"] == 4
+    assert found["sequence_errors_total", "BTCUSDT", "v"] == 2
+    assert found["raven_pending_events", "BTCUSDT", "v"] == 3
+    assert found["raven_books", "v", "synced"] == 1
+    assert found["raven_books", "v", "stale"] == 0
+    assert found["raven_rejected_events_total", "bad_number"] == 1
+    assert found["raven_frames_total",] == 9
+    assert found["grpc_active_connections",] == 2
+    assert found["raven_grpc_lost_events_total",] == 7
+
+
+def test_the_latency_histogram_is_cumulative_and_counts_what_lies_beyond() -> None:
+    found = samples(NativeCounts(latency=[1, 2, 3, 4], latency_bounds=[1.0, 2.0, 4.0]))
+
+    name = "processing_latency_microseconds_bucket"
+    assert [found[name, "all", "all", bound] for bound in ("1.0", "2.0", "4.0", "+Inf")] == [1, 3, 6, 10]
+    assert found["processing_latency_microseconds_count", "all", "all"] == 10
+    assert found["processing_latency_microseconds_sum", "all", "all"] == 1 * 0.5 + 2 * 1.5 + 3 * 3.0 + 4 * 4.0
+
+
+def test_symbols_beyond_the_cap_are_summed_as_other() -> None:
+    cap = LabelCap("symbol", limit=2)
+    instruments = [InstrumentCounts("v", f"S{n}", "synced", {"trades": 10}) for n in range(5)]
+
+    found = samples(NativeCounts(instruments=instruments), cap)
+
+    assert found["trades_processed_total", "S0", "v"] == 10
+    assert found["trades_processed_total", "other", "v"] == 30
+    assert ("trades_processed_total", "S4", "v") not in found
+
+
+def test_the_cap_reports_every_overflow() -> None:
+    told: list[int] = []
+    cap = LabelCap("symbol", limit=1)
+    cap.on_overflow = lambda: told.append(1)
+
+    assert [cap.admit("a"), cap.admit("b"), cap.admit("a")] == ["a", "other", "a"]
+    assert told == [1]
+    assert metrics.SYMBOLS.on_overflow is not None
