@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import asyncio
 
-import structlog
-
 from raven.fanout.filters import Delivery
 from raven.fanout.ports import Collector
 from raven.fanout.refusal import Refused, Status, Unobtainable, nearest, shorten
 from raven.fanout.requests import EVERY_SYMBOL, Wish
+from raven.observe.logs import get_logger
 from raven.topics import DataType, Topic
 
-log = structlog.get_logger(__name__)
+log = get_logger("fanout")
 
 Failures = dict[str, Unobtainable]
 """What could not be had, by topic or symbol."""

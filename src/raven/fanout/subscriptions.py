@@ -10,8 +10,6 @@ import asyncio
 from collections.abc import Coroutine, Mapping
 from typing import Any
 
-import structlog
-
 from raven.clock import Clock, SystemClock
 from raven.fanout.clients import Client, Held, Roster, Stream
 from raven.fanout.data_types import EVENTS
@@ -21,9 +19,10 @@ from raven.fanout.locate import Failures, locate
 from raven.fanout.ports import Collector, Streams
 from raven.fanout.refusal import Refused, Status, Unobtainable
 from raven.fanout.requests import Answer, Heartbeat, Subscribe, Unsubscribe, Wish, parse_subscribe, parse_unsubscribe
+from raven.observe.logs import get_logger
 from raven.topics import Topic
 
-log = structlog.get_logger(__name__)
+log = get_logger("fanout")
 
 # A stream that has sent two heartbeats promises more of them; three missed at the documented 30 s and it is gone.
 HEARTBEAT_TIMEOUT_S = 90.0

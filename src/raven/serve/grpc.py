@@ -12,13 +12,14 @@ import time
 from collections.abc import Callable
 from typing import Any, Protocol, TypeVar
 
-import structlog
 from google.protobuf.message import DecodeError, Message
 
 from raven.fanout import Answer, Fanout, Heartbeat, Refused, Status, Streams, Subscribe, Unsubscribe
+from raven.observe.logs import get_logger
+from raven.observe.metrics import record_error, record_response
 from raven.proto import subscription_pb2 as wire
 
-log = structlog.get_logger(__name__)
+log = get_logger("serve")
 
 AnyMessage = TypeVar("AnyMessage", bound=Message)
 
@@ -90,8 +91,7 @@ class NativeServer(Streams, Protocol):
 class GrpcFace:
     """`MarketDataService` over one native server and one fan-out.
 
-    `on_response(method, seconds)` is called for every answered unary call, `on_error(method, status)` for every
-    refused one; both feed the metrics and must return at once.
+    `on_response(method, seconds, status)` is called for every unary call that was answered; it must return at once.
     """
 
     def __init__(
@@ -99,13 +99,11 @@ class GrpcFace:
         server: NativeServer,
         fanout: Fanout,
         *,
-        on_response: Callable[[str, float], None] | None = None,
-        on_error: Callable[[str, str], None] | None = None,
+        on_response: Callable[[str, float, str], None] = record_response,
     ) -> None:
         self._server = server
         self._fanout = fanout
-        self._on_response = on_response or (lambda _method, _seconds: None)
-        self._on_error = on_error or (lambda _method, _status: None)
+        self._on_response = on_response
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
         self._stopping = threading.Event()
@@ -190,8 +188,8 @@ class GrpcFace:
                 # The loop has been closed under us: the program ends without having drained.
                 log.warning("gRPC requests are no longer taken", reason=str(closed))
                 return
-            except Exception:
-                log.exception("taking a gRPC request failed; going on with the next one")
+            except Exception as error:
+                record_error(error, "taking gRPC requests")
                 time.sleep(POLL_S)
 
     # ── the loop ────────────────────────────────────────────────────────────────────────────────────────────────────
@@ -210,8 +208,8 @@ class GrpcFace:
                 self._tasks.add(task)
                 task.add_done_callback(self._on_answered)
                 return
-        except Exception:
-            log.exception("a stream's event could not be handled", method=call.method, stream=call.stream_id)
+        except Exception as error:
+            record_error(error, f"gRPC {call.method} of stream {call.stream_id}")
         self._room.release()
 
     def _on_answered(self, task: asyncio.Task[None]) -> None:
@@ -223,23 +221,28 @@ class GrpcFace:
             request = parse_stream_message(call.payload)
         except Refused as refusal:
             self._fanout.refuse_stream(call.stream_id, refusal.status, refusal.message)
-            self._on_error("StreamMarketData", refusal.status.name)
             return
         self._fanout.stream_message(call.stream_id, request)
 
     async def _answer(self, call: NativeCall) -> None:
         started = time.perf_counter()
+        status = "OK"
         try:
             self._server.reply(call.call_id, await self._respond(call))
-            self._on_response(call.method, time.perf_counter() - started)
         except Refused as refusal:
-            self._fail(call, refusal.status, refusal.message)
+            status = refusal.status.name
+            self._server.fail(call.call_id, refusal.status, refusal.message)
         except asyncio.CancelledError:
-            self._fail(call, Status.UNAVAILABLE, "the server stops; connect again")
+            status = Status.UNAVAILABLE.name
+            self._server.fail(call.call_id, Status.UNAVAILABLE, "the server stops; connect again")
             raise
-        except Exception:
-            log.exception("a gRPC request failed", method=call.method, peer=call.peer)
-            self._fail(call, Status.INTERNAL, f"the server failed on this {call.method}; its log has the details")
+        except Exception as error:
+            status = Status.INTERNAL.name
+            record_error(error, f"gRPC {call.method}")
+            why = f"the server failed on this {call.method}; its log has the details"
+            self._server.fail(call.call_id, Status.INTERNAL, why)
+        finally:
+            self._on_response(call.method, time.perf_counter() - started, status)
 
     async def _respond(self, call: NativeCall) -> bytes:
         if call.method == "Subscribe":
@@ -251,10 +254,6 @@ class GrpcFace:
         if call.method == "GetHistoricalData":
             raise Refused(Status.UNIMPLEMENTED, NO_HISTORY)
         raise Refused(Status.UNIMPLEMENTED, f"{call.method} is not served by this server yet")
-
-    def _fail(self, call: NativeCall, status: Status, message: str) -> None:
-        self._on_error(call.method, status.name)
-        self._server.fail(call.call_id, status, message)
 
 
 def parse_stream_message(payload: bytes) -> Subscribe | Unsubscribe | Heartbeat:

@@ -111,8 +111,7 @@ class OneVenue:
 class Scene:
     server: FakeServer
     face: GrpcFace
-    responses: list[str]
-    errors: list[tuple[str, str]]
+    responses: list[tuple[str, str]]
 
     async def until(self, condition: Callable[[], bool]) -> None:
         for _ in range(1000):
@@ -130,15 +129,14 @@ class Scene:
 
 @pytest_asyncio.fixture
 async def scene() -> AsyncIterator[Scene]:
-    server, responses, errors = FakeServer(), list[str](), list[tuple[str, str]]()
+    server, responses = FakeServer(), list[tuple[str, str]]()
     face = GrpcFace(
         server,
         Fanout(OneVenue(), server),
-        on_response=lambda method, _seconds: responses.append(method),
-        on_error=lambda method, status: errors.append((method, status)),
+        on_response=lambda method, _seconds, status: responses.append((method, status)),
     )
     assert await face.start() == 50051
-    yield Scene(server, face, responses, errors)
+    yield Scene(server, face, responses)
     await face.drain(0.2)
 
 
@@ -150,7 +148,7 @@ async def test_a_unary_subscribe_is_answered_and_timed(scene: Scene) -> None:
 
     assert answer.success
     assert list(answer.subscribed_topics) == ["binance_futures.BTCUSDT.TRADES"]
-    assert scene.responses == ["Subscribe"]
+    assert scene.responses == [("Subscribe", "OK")]
 
 
 async def test_a_unary_unsubscribe_is_answered(scene: Scene) -> None:
@@ -167,7 +165,7 @@ async def test_a_request_at_fault_gets_its_status(scene: Scene) -> None:
 
     assert status == Status.INVALID_ARGUMENT
     assert "symbols and data_types are empty" in message
-    assert scene.errors == [("Subscribe", "INVALID_ARGUMENT")]
+    assert scene.responses == [("Subscribe", "INVALID_ARGUMENT")]
 
 
 async def test_bytes_that_are_no_request_are_refused(scene: Scene) -> None:
