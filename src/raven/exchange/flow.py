@@ -24,6 +24,11 @@ _SIDE_PERSISTENCE = 0.85
 _SWEEP_SHARE = 0.02
 _LIQUIDATION_SHARE = 0.002
 _MAX_QUEUE = 40
+# What informed traders believe the price should be wanders with this standard deviation per square root of a second,
+# relative to the price: 5 basis points a minute, a third of a per cent an hour, as on a calm day of BTCUSDT.
+_VOLATILITY = 0.00006
+# The belief is drawn back to the opening price, so that a run of days neither reaches zero nor leaves the book's depth.
+_REVERSION_PER_SECOND = 0.0001
 
 
 @dataclass(slots=True)
@@ -51,6 +56,7 @@ class OrderFlow:
         self._excitation = 0.0
         self._buying = self._chance.random() < 0.5
         self._span_ticks = 0
+        self._belief = float(instrument.start_ticks)
 
     def fill_book(self, book: MatchingBook) -> None:
         """Give the book its opening depth: dense at the touch, thinner and with larger gaps further out."""
@@ -82,11 +88,20 @@ class OrderFlow:
             if chance.random() * bound <= self._base_rate + excitation:
                 break
         self._excitation = excitation + _BRANCHING * _DECAY_PER_SECOND
+        start = self._instrument.start_ticks
+        self._belief += start * _VOLATILITY * math.sqrt(waited) * chance.gauss(0.0, 1.0)
+        self._belief += (start - self._belief) * _REVERSION_PER_SECOND * waited
         return max(1, int(waited * SECOND))
 
     def act(self, book: MatchingBook, may_liquidate: bool) -> Action:
         """Let the next order arrive and change the book; say what changed."""
         chance = self._chance
+        draw = chance.random()
+        # Where the belief lies outside the spread, informed traders act: they take what is mispriced, makers step back
+        # from it, and others follow with better prices.
+        off = self._belief - book.asks.best, book.bids.best - self._belief
+        if max(off) > 0.0 and draw < min(0.6, 0.05 + max(off) / 200):
+            return self._correct(book, buying=off[0] > 0.0)
         draw = chance.random()
         if draw < _MARKET_SHARE:
             return self._take(book, may_liquidate and chance.random() < _LIQUIDATION_SHARE)
@@ -108,8 +123,15 @@ class OrderFlow:
         chance = self._chance
         own, spread = book.sides[side], book.spread_ticks
         draw = chance.random()
-        if spread > 1 and draw < 0.5:
-            distance = -1 - int((spread - 1) * chance.random() ** 2)
+        deficit = 1.0 - len(own.ranks) / self._levels
+        if deficit > 0.0 and chance.random() < min(0.6, 10.0 * deficit):
+            # Orders concentrate at the touch; the depth behind it would slowly be cancelled away without these.
+            distance = 1 + int(self._span_ticks * chance.random() ** 1.5)
+        elif spread > 1 and draw < 0.6:
+            # Makers close a spread around what they believe, never through the other side.
+            shy = int(chance.expovariate(0.7))
+            better = int(self._belief) - shy - own.best if side == BID else own.best - int(self._belief) - 1 - shy
+            distance = -max(1, min(better, spread - 1))
         elif draw < 0.65:
             distance = 0
         else:
@@ -132,15 +154,32 @@ class OrderFlow:
         own.cancel(price, int(chance.random() * len(queue)))
         return Action([(side, price)], [])
 
+    def _correct(self, book: MatchingBook, *, buying: bool) -> Action:
+        chance = self._chance
+        draw = chance.random()
+        own, other = (BID, ASK) if buying else (ASK, BID)
+        if draw < 0.4:
+            self._buying = buying
+            return self._take(book, False)
+        if draw < 0.7 and len(book.sides[other].ranks) > 8:
+            price = book.sides[other].best
+            book.sides[other].cancel(price, 0)
+            return Action([(other, price)], [])
+        step = min(1, book.spread_ticks - 1)
+        price = max(1, book.sides[own].best + (step if buying else -step))
+        book.sides[own].place(price, self._size())
+        return Action([(own, price)], [])
+
     def _take(self, book: MatchingBook, liquidation: bool) -> Action:
         chance = self._chance
         if chance.random() >= _SIDE_PERSISTENCE:
-            # A pull towards the opening price keeps a long run from drifting to zero or beyond the book's depth.
-            start = self._instrument.start_ticks
-            pull = max(-0.4, min(0.4, 5.0 * (start - book.bids.best) / start))
-            self._buying = chance.random() < 0.5 + pull
+            self._buying = chance.random() < 0.5
         side = ASK if self._buying else BID
-        requested = self._size(10.0 if liquidation or chance.random() < _SWEEP_SHARE else 1.0)
-        fills = book.sides[side].take(requested)
+        own = book.sides[side]
+        sweeps = liquidation or chance.random() < _SWEEP_SHARE
+        # Takers look at the depth before they send: most stay within the best few levels, a sweep goes further.
+        visible = sum(own.totals[rank] for rank in own.ranks[-(20 if sweeps else 4) :])
+        requested = max(1, min(self._size(10.0 if sweeps else 1.0), visible * 2 // 3))
+        fills = own.take(requested)
         touched = list(dict.fromkeys((side, fill.price) for fill in fills))
         return Action(touched, fills, not self._buying, liquidation, requested)
