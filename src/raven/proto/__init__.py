@@ -1,1 +1,1 @@
-"""Generated from `proto/*.proto` by `make proto`; do not edit. The wire contract is explained in docs/reference/grpc.md."""
+"""Generated from `proto/*.proto` by `make proto`; do not edit. Explained in docs/reference/grpc.md."""
