@@ -1,0 +1,225 @@
+"""The native server, fan-out and a small market on loopback; clients are plain grpcio stubs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from collections.abc import AsyncIterator, Callable, Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+import grpc
+import grpc.aio
+import pytest
+import pytest_asyncio
+
+from raven.fanout import Fanout, Limits, Unobtainable
+from raven.proto import subscription_pb2 as wire
+from raven.proto.market_data_pb2 import MarketDataMessage
+from raven.proto.subscription_pb2_grpc import MarketDataServiceStub
+from raven.serve.grpc import GrpcFace
+from raven.topics import DataType
+
+_core = pytest.importorskip("raven._core", reason="the native module is not built; run `make build`")
+
+VENUE = "binance_futures"
+
+
+class Market:
+    """A collector over topics that the test writes: trades by hand, the book of BOOKUSDT through the engine."""
+
+    def __init__(self, hub: Any) -> None:
+        self.hub = hub
+        self.writers: dict[str, Any] = {}
+        self.holders: dict[tuple[str, int], set[str]] = {}
+        self.engine = _core.Engine(hub)
+        self.venue = self.engine.add_venue(VENUE, "futures")
+        self.instrument = self.engine.add_instrument(self.venue, "BOOKUSDT", price_scale=1, quantity_scale=0)
+        self.connection = self.engine.open_connection(self.venue)
+        self.update_id = 1000
+        levels = [[f"{100 - n / 10:.1f}", "1"] for n in range(50)], [[f"{101 + n / 10:.1f}", "1"] for n in range(50)]
+        now_ms = time.time_ns() // 1_000_000
+        snapshot = {"lastUpdateId": self.update_id, "E": now_ms, "T": now_ms, "bids": levels[0], "asks": levels[1]}
+        self.move_book()
+        self.engine.on_snapshot(self.instrument, time.time_ns(), json.dumps(snapshot).encode())
+
+    def move_book(self, quantity: int = 2) -> None:
+        """Change the quantity at the best bid."""
+        last, self.update_id = self.update_id, self.update_id + 1
+        now_ms = time.time_ns() // 1_000_000
+        event: dict[str, Any] = {"e": "depthUpdate", "E": now_ms, "T": now_ms, "s": "BOOKUSDT"}
+        event |= {"U": last, "u": self.update_id, "pu": last}
+        event |= {"b": [["100.0", str(quantity)]], "a": []}
+        self.engine.on_frame(self.connection, time.time_ns(), json.dumps(event).encode())
+
+    def writer(self, symbol: str, ring_bytes: int = 1 << 20) -> Any:
+        """Return the writer of a symbol's trades, creating the topic the first time."""
+        if symbol not in self.writers:
+            self.writers[symbol] = self.hub.create_topic(VENUE, symbol, int(DataType.TRADES), ring_bytes)
+        return self.writers[symbol]
+
+    def trade(self, symbol: str, trade_id: int) -> None:
+        """Publish one trade at 61000.50."""
+        now = time.time_ns()
+        self.writer(symbol).trade(
+            now, now, trade_id, 6100050, 25, price_scale=2, quantity_scale=2, taker_sells=trade_id % 2 == 0
+        )
+
+    def trades(self, symbol: str, count: int, first_id: int = 1) -> None:
+        """Publish many trades in one call."""
+        self.writer(symbol).trades(count, first_id, 6100050, 25, price_scale=2, quantity_scale=2)
+
+    def venues(self) -> list[str]:
+        return [VENUE]
+
+    def symbols(self, venue: str) -> list[str]:
+        return ["BTCUSDT", "ETHUSDT", "BOOKUSDT"]
+
+    async def offers(self, venue: str, symbol: str, data_type: DataType) -> bool:
+        return symbol in self.symbols(venue) or symbol in self.writers
+
+    async def acquire(self, holder: str, venue: str, symbol: str, data_type: DataType, depth: int = 0) -> int:
+        if data_type is DataType.TRADES:
+            self.writer(symbol)
+        topic = self.hub.find(venue, symbol, int(data_type), depth)
+        if topic is None:
+            raise Unobtainable(f"{venue} has no {data_type.name} of {symbol}")
+        self.holders.setdefault((symbol, int(data_type)), set()).add(holder)
+        return int(topic)
+
+    async def release(self, holder: str, venue: str, symbol: str, data_type: DataType) -> None:
+        self.holders.get((symbol, int(data_type)), set()).discard(holder)
+
+    async def release_all(self, holder: str) -> None:
+        for holders in self.holders.values():
+            holders.discard(holder)
+
+
+@dataclass
+class Client:
+    """One plain stream: sends requests, keeps every message that came (batches unpacked) and how the stream ended."""
+
+    call: Any
+    messages: list[MarketDataMessage] = field(default_factory=list)
+    frames: int = 0
+    heartbeats: int = 0
+    ended: grpc.aio.AioRpcError | None = None
+    reader: asyncio.Task[None] | None = None
+
+    async def send(self, **request: Any) -> None:
+        await self.call.write(wire.SubscriptionRequest(**request))
+
+    async def read(self) -> None:
+        try:
+            async for message in self.call:
+                self.frames += 1
+                if message.batch:
+                    self.messages.extend(message.batch)
+                elif message.WhichOneof("data"):
+                    self.messages.append(message)
+                else:
+                    self.heartbeats += 1
+        except grpc.aio.AioRpcError as error:
+            self.ended = error
+
+    def trade_ids(self) -> list[int]:
+        return [int(message.trade.trade_id) for message in self.messages if message.WhichOneof("data") == "trade"]
+
+    def lost(self) -> int:
+        return sum(message.gap.count for message in self.messages if message.WhichOneof("data") == "gap")
+
+
+@dataclass
+class Scene:
+    """One running server and what a test needs to look at it."""
+
+    market: Market
+    server: Any
+    fanout: Fanout
+    face: GrpcFace
+    port: int
+    channels: list[Any] = field(default_factory=list)
+    clients: list[Client] = field(default_factory=list)
+
+    @property
+    def address(self) -> str:
+        return f"127.0.0.1:{self.port}"
+
+    def channel(self, *options: tuple[str, Any]) -> Any:
+        """Open a connection of its own (grpcio shares connections between like channels otherwise)."""
+        channel = grpc.aio.insecure_channel(
+            self.address,
+            options=[("grpc.use_local_subchannel_pool", 1), ("grpc.max_receive_message_length", 1 << 26), *options],
+        )
+        self.channels.append(channel)
+        return channel
+
+    def stub(self) -> Any:
+        return MarketDataServiceStub(self.channel())
+
+    async def stream(self, *, channel: Any = None, reads: bool = True, **subscribe: Any) -> Client:
+        """Open a stream, subscribe on it if asked, and read what comes in the background."""
+        client = Client(MarketDataServiceStub(channel or self.channel()).StreamMarketData())
+        self.clients.append(client)
+        if subscribe:
+            await client.send(subscribe=wire.SubscribeRequest(**subscribe))
+        if reads:
+            client.reader = asyncio.create_task(client.read())
+        return client
+
+    async def subscribed(self, symbol: str, count: int = 1, data_type: DataType = DataType.TRADES) -> None:
+        """Wait until so many streams hold a symbol."""
+        await self.until(lambda: len(self.market.holders.get((symbol, int(data_type)), ())) >= count)
+
+    async def until(self, condition: Callable[[], Any], seconds: float = 10.0) -> None:
+        deadline = time.monotonic() + seconds
+        while not condition():
+            if time.monotonic() > deadline:
+                raise AssertionError("the condition never became true")
+            await asyncio.sleep(0.005)
+
+    async def close(self) -> None:
+        for client in self.clients:
+            client.call.cancel()
+            if client.reader is not None:
+                await asyncio.gather(client.reader, return_exceptions=True)
+        for channel in self.channels:
+            await channel.close(None)
+        await self.face.drain(1.0)
+
+
+MakeScene = Callable[..., Any]
+
+
+@pytest_asyncio.fixture
+async def make_scene() -> AsyncIterator[MakeScene]:
+    if not hasattr(_core, "GrpcServer"):
+        pytest.skip("the native module was built without the gRPC server; run `make build`")
+    made: list[Scene] = []
+
+    async def make(limits: Limits | None = None, listen_port: int = 0, **options: Any) -> Scene:
+        market = Market(_core.Hub())
+        server = _core.GrpcServer(market.hub, port=listen_port, **options)
+        fanout = Fanout(market, server, limits=limits)
+        face = GrpcFace(server, fanout)
+        port = await face.start()
+        face.set_serving(True)
+        scene = Scene(market, server, fanout, face, port)
+        made.append(scene)
+        return scene
+
+    yield make
+    for scene in made:
+        await scene.close()
+
+
+@pytest_asyncio.fixture
+async def scene(make_scene: MakeScene) -> Scene:
+    made: Scene = await make_scene()
+    return made
+
+
+def kinds(messages: Iterable[MarketDataMessage]) -> list[str | None]:
+    """Name what each message carries."""
+    return [message.WhichOneof("data") for message in messages]
