@@ -19,8 +19,8 @@ class Limits:
 
     max_clients: int = 10_000
     """Clients known at one time, with a stream or with standing interest."""
-    max_streams_per_client: int = 64
-    max_topics_per_client: int = 4096
+    max_streams_per_client: int = 16
+    max_topics_per_client: int = 10_000
     """Distinct `(venue, symbol, data type)` over all streams and the standing interest of a client."""
     max_symbols_per_request: int = 1000
     max_client_id_length: int = 128

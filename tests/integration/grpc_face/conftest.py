@@ -80,9 +80,11 @@ class Market:
         return symbol in self.symbols(venue) or symbol in self.writers
 
     async def acquire(self, holder: str, venue: str, symbol: str, data_type: DataType, depth: int = 0) -> int:
-        if data_type is DataType.TRADES:
-            self.writer(symbol)
         topic = self.hub.find(venue, symbol, int(data_type), depth)
+        if topic is None and data_type is DataType.TRADES:
+            topic = self.writer(symbol).topic_id
+        if topic is None and data_type is DataType.ORDERBOOK:
+            topic = self.hub.create_topic(venue, symbol, int(data_type), 1 << 16).topic_id
         if topic is None:
             raise Unobtainable(f"{venue} has no {data_type.name} of {symbol}")
         self.holders.setdefault((symbol, int(data_type)), set()).add(holder)
