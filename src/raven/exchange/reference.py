@@ -1,6 +1,7 @@
 """A plain local book that follows the venue's documented rules, to compare a client's book with.
 
-Slow and simple on purpose: decimal texts in, `decimal.Decimal` inside, nothing clever. It knows nothing of the exchange.
+Slow and simple on purpose: decimal texts in, `decimal.Decimal` inside, nothing clever. It knows nothing of the
+exchange.
 """
 
 import json

@@ -39,8 +39,10 @@ class StreamName:
 
     @property
     def category(self) -> str:
-        """The USD-M route that carries it: `public` for books, `market` for the rest."""
-        return "public" if self.kind in ("depth", "partial", "bookTicker", "!bookTicker") else "market"
+        """The USD-M route that carries it: `public` for books and raw trades, `market` for the rest."""
+        # The documentation names books only; users of the routes found raw trades on `public` and aggregates not there
+        # (ccxt issue 28396).
+        return "public" if self.kind in ("depth", "partial", "bookTicker", "!bookTicker", "trade") else "market"
 
 
 def parse_stream(market: Market, rules: MarketRules, text: str, fastest_ns: int) -> StreamName | None:

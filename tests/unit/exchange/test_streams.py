@@ -55,9 +55,9 @@ def test_names_that_a_market_does_not_have_are_not(market, text):
     assert parse(market, text) is None
 
 
-def test_books_are_public_and_the_rest_is_market():
-    public = ["btcusdt@depth", "btcusdt@depth5", "btcusdt@bookTicker", "!bookTicker"]
-    market = ["btcusdt@aggTrade", "btcusdt@trade", "btcusdt@kline_1m", "btcusdt@markPrice", "!forceOrder@arr"]
+def test_books_and_raw_trades_are_public_and_the_rest_is_market():
+    public = ["btcusdt@depth", "btcusdt@depth5", "btcusdt@bookTicker", "!bookTicker", "btcusdt@trade"]
+    market = ["btcusdt@aggTrade", "btcusdt@kline_1m", "btcusdt@markPrice", "!forceOrder@arr"]
 
     assert {parse("usdm", text).category for text in public} == {"public"}
     assert {parse("usdm", text).category for text in market} == {"market"}
