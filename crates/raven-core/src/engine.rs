@@ -363,14 +363,7 @@ impl Engine {
             Notice::Synced(id) => ("synced", "", id),
             Notice::Gap(count) => ("gap", "venue_gap", count),
         };
-        self.events.push(Event {
-            name,
-            connection,
-            instrument: Some(number),
-            reason,
-            number: count,
-            raw: Vec::new(),
-        });
+        self.events.push(Event { name, connection, instrument: Some(number), reason, number: count, raw: Vec::new() });
     }
 
     #[cold]

@@ -2,8 +2,9 @@
 //!
 //! Levels live in small sorted blocks, best price first. A change finds its block by comparing against the block
 //! used last (changes of one message are neighbours) or by a short binary search, and then moves at most one
-//! block's entries. A dense array indexed by tick would be faster still, but costs megabytes a symbol; one sorted
-//! array would cost a long move per change; this costs about 20 bytes a level whatever the prices are.
+//! block's entries. A removed level leaves its price behind with quantity zero until the block is full: makers come
+//! back to the same prices all the time, and then nothing moves at all. A dense array indexed by tick would be faster
+//! still, but costs megabytes a symbol; this costs about 20 bytes a level whatever the prices are.
 
 /// Entries per block: a block's keys fill eight cache lines, and a search takes six steps.
 const BLOCK: usize = 64;
@@ -12,16 +13,19 @@ const FILL: usize = 44;
 /// Two neighbours that fit together into this many entries become one.
 const MERGE: usize = 36;
 
-/// Keys are stored so that the best price comes first; unused entries hold `i64::MAX`.
+/// Keys are stored so that the best price comes first; unused entries hold `i64::MAX`, entries of quantity zero are gone.
 #[derive(Clone, Debug)]
 struct Block {
+    /// Entries in use, gone ones included.
     length: usize,
+    /// Entries that are levels.
+    live: usize,
     keys: [i64; BLOCK],
     quantities: [i64; BLOCK],
 }
 
 impl Block {
-    const EMPTY: Self = Self { length: 0, keys: [i64::MAX; BLOCK], quantities: [0; BLOCK] };
+    const EMPTY: Self = Self { length: 0, live: 0, keys: [i64::MAX; BLOCK], quantities: [0; BLOCK] };
 
     /// Position of the first entry whose key is not below `key`.
     #[inline(always)]
@@ -42,14 +46,29 @@ impl Block {
         self.keys[at] = key;
         self.quantities[at] = quantity;
         self.length += 1;
+        self.live += 1;
     }
 
+    /// Append an entry behind the last one.
+    fn push(&mut self, key: i64, quantity: i64) {
+        self.keys[self.length] = key;
+        self.quantities[self.length] = quantity;
+        self.length += 1;
+        self.live += 1;
+    }
+
+    /// The levels, best first, as `(key, quantity)`.
     #[inline(always)]
-    fn remove(&mut self, at: usize) {
-        self.keys.copy_within(at + 1..self.length, at);
-        self.quantities.copy_within(at + 1..self.length, at);
-        self.length -= 1;
-        self.keys[self.length] = i64::MAX;
+    fn levels(&self) -> impl Iterator<Item = (i64, i64)> + '_ {
+        let entries = self.keys[..self.length].iter().zip(&self.quantities[..self.length]);
+        entries.filter(|(_, quantity)| **quantity != 0).map(|(key, quantity)| (*key, *quantity))
+    }
+
+    /// The same levels without the entries that are gone.
+    fn compacted(&self) -> Self {
+        let mut compact = Self::EMPTY;
+        self.levels().for_each(|(key, quantity)| compact.push(key, quantity));
+        compact
     }
 }
 
@@ -74,6 +93,9 @@ pub enum Change {
     /// The removal of a level that was not known: normal beyond the snapshot's range.
     NothingToRemove,
 }
+
+/// By `was a level * 2 + is a level`.
+const CHANGES: [Change; 4] = [Change::NothingToRemove, Change::Added, Change::Removed, Change::Changed];
 
 /// One side of a book.
 #[derive(Clone, Debug)]
@@ -130,7 +152,7 @@ impl Ladder {
     #[inline(always)]
     pub fn best(&self) -> Option<(i64, i64)> {
         let first = &self.blocks[self.order[0] as usize];
-        (first.length > 0).then(|| (self.key(first.keys[0]), first.quantities[0]))
+        first.levels().next().map(|(key, quantity)| (self.key(key), quantity))
     }
 
     /// Forget every level.
@@ -153,30 +175,27 @@ impl Ladder {
         let place = self.place_of(key);
         let block = &mut self.blocks[self.order[place] as usize];
         let at = block.position(key);
-        let known = block.keys[at & (BLOCK - 1)] == key && at < block.length;
-        if quantity == 0 {
-            if !known {
-                return Change::NothingToRemove;
-            }
-            block.remove(at);
-            let length = block.length;
-            self.levels -= 1;
-            if length < MERGE / 2 {
+        if block.keys[at & (BLOCK - 1)] == key && at < block.length {
+            let before = std::mem::replace(&mut block.quantities[at & (BLOCK - 1)], quantity);
+            // Four cases without a branch that the market decides.
+            let (was, is) = (usize::from(before != 0), usize::from(quantity != 0));
+            block.live = block.live + is - was;
+            self.levels = self.levels + is - was;
+            if is < was && block.live < MERGE / 2 {
                 self.shrink(place);
             }
-            Change::Removed
-        } else if known {
-            block.quantities[at] = quantity;
-            Change::Changed
-        } else {
-            block.insert(at, key, quantity);
-            let full = block.length == BLOCK - 1;
-            self.levels += 1;
-            if full {
-                self.split(place);
-            }
-            Change::Added
+            return CHANGES[was * 2 + is];
         }
+        if quantity == 0 {
+            return Change::NothingToRemove;
+        }
+        block.insert(at, key, quantity);
+        let full = block.length == BLOCK - 1;
+        self.levels += 1;
+        if full {
+            self.make_room(place);
+        }
+        Change::Added
     }
 
     /// The block that a key belongs to.
@@ -204,25 +223,32 @@ impl Ladder {
         })
     }
 
-    /// Move the worse half of a full block into a new one behind it.
+    /// Drop what is gone from a full block; when that is too little, move its worse half into a new block behind it.
     #[inline(never)]
-    fn split(&mut self, place: usize) {
-        let new = self.take_block() as usize;
+    fn make_room(&mut self, place: usize) {
         let old = self.order[place] as usize;
-        let half = self.blocks[old].length / 2;
-        let moved = self.blocks[old].length - half;
-        let mut upper = Block::EMPTY;
-        upper.keys[..moved].copy_from_slice(&self.blocks[old].keys[half..half + moved]);
-        upper.quantities[..moved].copy_from_slice(&self.blocks[old].quantities[half..half + moved]);
-        upper.length = moved;
-        self.blocks[old].keys[half..].fill(i64::MAX);
-        self.blocks[old].length = half;
+        let compact = self.blocks[old].compacted();
+        if compact.length <= FILL {
+            self.blocks[old] = compact;
+            return;
+        }
+        let new = self.take_block() as usize;
+        let half = compact.length / 2;
+        let (mut better, mut worse) = (Block::EMPTY, Block::EMPTY);
+        for (position, (key, quantity)) in compact.levels().enumerate() {
+            if position < half {
+                better.push(key, quantity);
+            } else {
+                worse.push(key, quantity);
+            }
+        }
         self.order.insert(place + 1, new as u32);
-        self.bounds.insert(place + 1, upper.keys[0]);
-        self.blocks[new] = upper;
+        self.bounds.insert(place + 1, worse.keys[0]);
+        self.blocks[old] = better;
+        self.blocks[new] = worse;
     }
 
-    /// Give an emptied block back, or join it with the next one when both are nearly empty.
+    /// Give an emptied block back, or join it with a neighbour when both are nearly empty.
     #[inline(never)]
     fn shrink(&mut self, place: usize) {
         if self.order.len() == 1 {
@@ -230,15 +256,13 @@ impl Ladder {
         }
         let left = if place + 1 < self.order.len() { place } else { place - 1 };
         let (keep, go) = (self.order[left] as usize, self.order[left + 1] as usize);
-        let (kept, moved) = (self.blocks[keep].length, self.blocks[go].length);
+        let (kept, moved) = (self.blocks[keep].live, self.blocks[go].live);
         if kept + moved > MERGE && kept > 0 && moved > 0 {
             return;
         }
-        let (keys, quantities) = (self.blocks[go].keys, self.blocks[go].quantities);
-        let block = &mut self.blocks[keep];
-        block.keys[kept..kept + moved].copy_from_slice(&keys[..moved]);
-        block.quantities[kept..kept + moved].copy_from_slice(&quantities[..moved]);
-        block.length += moved;
+        let mut joined = self.blocks[keep].compacted();
+        self.blocks[go].levels().for_each(|(key, quantity)| joined.push(key, quantity));
+        self.blocks[keep] = joined;
         self.blocks[go] = Block::EMPTY;
         self.free.push(go as u32);
         self.order.remove(left + 1);
@@ -249,11 +273,8 @@ impl Ladder {
     /// Levels, best first, as `(price, quantity)`.
     #[inline]
     pub fn iter(&self) -> impl Iterator<Item = (i64, i64)> + '_ {
-        self.order.iter().flat_map(move |index| {
-            let block = &self.blocks[*index as usize];
-            let keys = block.keys[..block.length].iter();
-            keys.zip(&block.quantities[..block.length]).map(move |(key, quantity)| (self.key(*key), *quantity))
-        })
+        let blocks = self.order.iter().map(|index| &self.blocks[*index as usize]);
+        blocks.flat_map(move |block| block.levels().map(move |(key, quantity)| (self.key(key), quantity)))
     }
 
     /// Append up to `depth` levels as `price, quantity` words, best first; returns how many and the worst price written.
@@ -262,14 +283,12 @@ impl Ladder {
         let mut written = 0;
         let mut worst = 0;
         for index in &self.order {
-            let block = &self.blocks[*index as usize];
-            let take = block.length.min(depth - written);
-            for at in 0..take {
-                worst = self.key(block.keys[at]);
+            for (key, quantity) in self.blocks[*index as usize].levels().take(depth - written) {
+                worst = self.key(key);
                 out.push(worst as u64);
-                out.push(block.quantities[at] as u64);
+                out.push(quantity as u64);
+                written += 1;
             }
-            written += take;
             if written == depth {
                 break;
             }
@@ -292,7 +311,7 @@ impl Ladder {
                 let new = self.take_block();
                 let block = &mut self.blocks[new as usize];
                 *block = Block::EMPTY;
-                block.insert(0, key, quantity);
+                block.push(key, quantity);
                 self.order.push(new);
                 self.bounds.push(key);
                 self.levels += 1;

@@ -45,7 +45,9 @@ fn with_bytes<T>(buffer: &Bound<'_, PyAny>, act: impl FnOnce(&[u8]) -> T) -> PyR
     }
     let view = PyBuffer::<u8>::get(buffer)?;
     if !view.is_c_contiguous() {
-        return Err(PyValueError::new_err("the frame is not one contiguous run of bytes; pass bytes or a plain memoryview"));
+        return Err(PyValueError::new_err(
+            "the frame is not one contiguous run of bytes; pass bytes or a plain memoryview",
+        ));
     }
     #[allow(unsafe_code)]
     // SAFETY: the buffer is contiguous u8, `view` keeps it exported, and the interpreter lock is held for the whole
@@ -128,7 +130,8 @@ impl Engine {
     }
 
     fn add_venue(&mut self, name: &str, rule: &str) -> PyResult<u16> {
-        let unknown = || PyValueError::new_err(format!("sequence rule {rule:?} of {name}; expected \"spot\" or \"futures\""));
+        let unknown =
+            || PyValueError::new_err(format!("sequence rule {rule:?} of {name}; expected \"spot\" or \"futures\""));
         Ok(self.inner.add_venue(name, Rule::from_name(rule).ok_or_else(unknown)?))
     }
 
@@ -146,7 +149,9 @@ impl Engine {
         let scales = Scales { price: price_scale.min(MAX_SCALE), quantity: quantity_scale.min(MAX_SCALE) };
         let number = self.inner.add_instrument(venue, symbol, scales, ring_bytes, needs_book);
         number.ok_or_else(|| {
-            PyValueError::new_err(format!("{symbol} cannot be added to venue {venue}: unknown venue, or it has topics already"))
+            PyValueError::new_err(format!(
+                "{symbol} cannot be added to venue {venue}: unknown venue, or it has topics already"
+            ))
         })
     }
 
@@ -223,7 +228,8 @@ impl Engine {
     ) -> PyResult<()> {
         self.at(instrument)?;
         let reason = (1..=6).filter_map(GapReason::from_u64).find(|known| known.name() == reason);
-        let reason = reason.ok_or_else(|| PyValueError::new_err("unknown gap reason; see GapMark in docs/reference/grpc.md"))?;
+        let reason =
+            reason.ok_or_else(|| PyValueError::new_err("unknown gap reason; see GapMark in docs/reference/grpc.md"))?;
         self.inner.with_instrument(instrument, |instrument, _| {
             instrument.report_gap(now_ns(), data_type, count, first_id, last_id, reason, repaired);
         });

@@ -20,10 +20,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("BUFFERED", answer::BUFFERED)?;
     module.add("IGNORED", answer::IGNORED)?;
     module.add("REJECT_REASONS", Reason::ALL.iter().map(|reason| reason.name()).collect::<Vec<_>>())?;
-    module.add(
-        "REJECT_EXPLANATIONS",
-        Reason::ALL.iter().map(|reason| reason.explanation().trim()).collect::<Vec<_>>(),
-    )?;
+    module
+        .add("REJECT_EXPLANATIONS", Reason::ALL.iter().map(|reason| reason.explanation().trim()).collect::<Vec<_>>())?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<hub::Hub>()?;
     module.add_class::<hub::Reader>()?;

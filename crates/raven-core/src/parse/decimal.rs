@@ -96,6 +96,54 @@ pub fn read_quoted(text: &[u8], at: usize, scale: u8) -> Result<(i64, usize), De
     read_slowly(text, at, scale)
 }
 
+/// Digits before and after the point of the last number read, for numbers that look alike.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Shape {
+    whole: u32,
+    fraction: u32,
+}
+
+/// Like [`read_quoted`], for a run of numbers of the same shape (the prices of one message).
+///
+/// Where the next number starts then no longer waits for the digits of this one: the processor reads ahead.
+///
+/// # Errors
+/// See [`DecimalError`].
+#[inline(always)]
+pub fn read_alike(text: &[u8], at: usize, scale: u8, shape: &mut Shape) -> Result<(i64, usize), DecimalError> {
+    let Shape { whole, fraction } = *shape;
+    let point = at + whole as usize;
+    let end = point + 1 + fraction as usize;
+    if u32::from(scale) <= fraction && text.get(point) == Some(&b'.') && text.get(end) == Some(&b'"') {
+        if let (Some(head), Some(tail)) = (load8(text, at), load8(text, point + 1)) {
+            if digit_run(head) == whole && digit_run(tail) >= fraction {
+                let kept = u32::from(scale);
+                let zeros_follow =
+                    fraction == kept || ((tail ^ ASCII_ZEROS) >> (8 * kept)) << (64 - 8 * (fraction - kept)) == 0;
+                if zeros_follow {
+                    let decimals = if kept == 0 { 0 } else { digits_value(tail, kept) as i64 };
+                    return Ok((digits_value(head, whole) as i64 * POW10[scale as usize] + decimals, end));
+                }
+            }
+        }
+    }
+    let (value, end) = read_quoted(text, at, scale)?;
+    *shape = shape_of(&text[at..end]);
+    Ok((value, end))
+}
+
+/// Only shapes that the fast path can take; others are read the ordinary way.
+#[cold]
+fn shape_of(number: &[u8]) -> Shape {
+    let whole = number.iter().position(|byte| *byte == b'.').unwrap_or(0);
+    let fraction = number.len().saturating_sub(whole + 1);
+    if (1..8).contains(&whole) && (1..8).contains(&fraction) {
+        Shape { whole: whole as u32, fraction: fraction as u32 }
+    } else {
+        Shape::default()
+    }
+}
+
 /// The same, byte by byte: long numbers, the end of a frame, and every refusal.
 #[cold]
 #[inline(never)]

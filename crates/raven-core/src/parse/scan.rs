@@ -59,7 +59,8 @@ impl<'a> Scanner<'a> {
     /// A refusal here.
     #[cold]
     pub fn refuse(&self, reason: Reason) -> Reject {
-        let reason = if self.at >= self.text.len() && reason == Reason::MalformedJson { Reason::Truncated } else { reason };
+        let reason =
+            if self.at >= self.text.len() && reason == Reason::MalformedJson { Reason::Truncated } else { reason };
         Reject::at(reason, self.at)
     }
 
@@ -250,6 +251,21 @@ impl<'a> Scanner<'a> {
         }
     }
 
+    /// Like [`Self::decimal`], for a run of numbers of the same shape.
+    #[inline(always)]
+    pub fn decimal_alike(&mut self, scale: u8, shape: &mut decimal::Shape) -> Result<i64, Result<u8, Reject>> {
+        if self.text.get(self.at) != Some(&b'"') && self.peek().map_err(Err)? != b'"' {
+            return Err(Err(self.refuse(Reason::WrongType)));
+        }
+        match decimal::read_alike(self.text, self.at + 1, scale, shape) {
+            Ok((value, quote)) => {
+                self.at = quote + 1;
+                Ok(value)
+            }
+            Err(error) => Err(self.refuse_decimal(error)),
+        }
+    }
+
     #[cold]
     fn refuse_decimal(&self, error: DecimalError) -> Result<u8, Reject> {
         match error {
@@ -376,7 +392,9 @@ mod tests {
 
     #[test]
     fn any_json_value_can_be_passed_over() {
-        for text in ["{}", "[]", "null", "-1.5e3", "\"a\\\"b\"", "{\"a\":[1,{\"b\":null}],\"c\":{}}", " [ 1 , 2 ] ", "\"äß\""] {
+        for text in
+            ["{}", "[]", "null", "-1.5e3", "\"a\\\"b\"", "{\"a\":[1,{\"b\":null}],\"c\":{}}", " [ 1 , 2 ] ", "\"äß\""]
+        {
             assert!(skip(text).is_ok(), "{text}");
         }
     }
