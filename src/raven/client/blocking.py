@@ -101,7 +101,7 @@ class BlockingFeed:
                     return
                 code, details = error.code(), error.details()
                 cause = f"{code.name}: {details}"
-                if is_final(code):
+                if is_final(code, reconnecting=lost_at is not None):
                     raise RequestRefused(code.name, details or "the server gave no reason") from None
             if not self._settings.reconnect:
                 raise unreachable(self._settings.address, cause)

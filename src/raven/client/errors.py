@@ -40,9 +40,12 @@ class RequestRefused(ConfigurationError):
         self.status = status
 
 
-def is_final(code: grpc.StatusCode) -> bool:
-    """Say whether a status is an answer, and not an accident that trying again may heal."""
-    return code in _FINAL
+def is_final(code: grpc.StatusCode, *, reconnecting: bool) -> bool:
+    """Say whether a status is an answer, and not an accident that trying again may heal.
+
+    "Full" at the first try is an answer; when a hundred clients come back at once it is not.
+    """
+    return code in _FINAL and not (reconnecting and code is grpc.StatusCode.RESOURCE_EXHAUSTED)
 
 
 def unreachable(address: str, reason: str) -> ServerUnreachable:

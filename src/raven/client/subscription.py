@@ -65,7 +65,7 @@ class Subscription:
                 cause = "the server ended the stream"
             except _StreamEnded as end:
                 cause = f"{end.code.name}: {end.details}"
-                if is_final(end.code):
+                if is_final(end.code, reconnecting=lost_at is not None):
                     raise RequestRefused(end.code.name, end.details or "the server gave no reason") from None
             if not self._settings.reconnect:
                 raise unreachable(self._settings.address, cause)

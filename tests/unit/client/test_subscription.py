@@ -181,6 +181,17 @@ async def test_a_lost_connection_shows_as_a_record_and_goes_on(server: ScriptedS
     assert server.asked[0] == server.asked[1]
 
 
+async def test_a_server_that_is_full_when_everybody_comes_back_is_tried_again(server: ScriptedServer) -> None:
+    server.plays(trade(1), ends=(grpc.StatusCode.UNAVAILABLE, "the server stops"))
+    server.plays(ends=(grpc.StatusCode.RESOURCE_EXHAUSTED, "the server has its 3 connections"))
+    server.plays(trade(1))
+
+    async with raven.connect(server.address) as feed:
+        events = await take(feed.subscribe("BTCUSDT"), 3)
+
+    assert events[1].attempts == 2
+
+
 async def test_without_reconnect_a_lost_connection_is_raised(server: ScriptedServer) -> None:
     server.plays(trade(1), ends=(grpc.StatusCode.UNAVAILABLE, "the server stops"))
 
