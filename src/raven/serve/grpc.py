@@ -113,8 +113,7 @@ class GrpcFace:
         self.port = 0
 
     async def start(self) -> int:
-        """Open the port and take requests; return the port. The health service says NOT_SERVING until
-        `set_serving(True)`.
+        """Open the port and take requests; return the port. Health says SERVING from now on, unless told otherwise.
 
         Raises: OSError with the address when the port cannot be had.
         """
