@@ -1,0 +1,174 @@
+"""The program `raven`: options to settings, then everything else is `raven.app.compose`.
+
+Exit codes: 0 done or stopped by a signal, 1 failed while running, 2 wrong options or configuration.
+"""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+from pathlib import Path
+from typing import Annotated, Any, cast
+
+import typer
+
+from raven import __version__
+from raven.app.options import RunOptions
+from raven.config import Loaded, load, render
+from raven.config.fields import LOG_LEVELS
+from raven.errors import ConfigurationError, RavenError
+
+__all__ = ["app", "main"]
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+
+EPILOG = """\
+[bold]Examples[/]
+
+  raven --demo                            a generated market on this machine, no internet
+  raven --venue binance_futures --symbols BTCUSDT,ETHUSDT
+  raven --replay monday.gz tuesday.gz --speed 10
+  raven --config mine.toml --validate     check and exit
+  raven --print-config                    every setting, and where it comes from
+
+Settings: config/default.toml, the file of RUN_MODE, --config, RAVEN__SECTION__KEY, these options; later wins.
+"""
+
+app = typer.Typer(
+    name="raven",
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
+
+
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"raven {__version__}")
+        raise typer.Exit
+
+
+@app.command(epilog=EPILOG)
+def raven(
+    replay_more: Annotated[list[Path] | None, typer.Argument(hidden=True, metavar="FILE...")] = None,
+    config: Annotated[
+        Path | None, typer.Option("--config", metavar="FILE", help="TOML or YAML file over the built-in settings.")
+    ] = None,
+    host: Annotated[str | None, typer.Option("--host", metavar="HOST", help="Address to listen on.")] = None,
+    port: Annotated[
+        int | None, typer.Option("--port", metavar="PORT", min=0, max=65535, help="gRPC port; 0 takes a free one.")
+    ] = None,
+    monitoring_port: Annotated[
+        int | None,
+        typer.Option(
+            "--monitoring-port", metavar="PORT", min=0, max=65535, help="One HTTP port for health and metrics."
+        ),
+    ] = None,
+    log_level: Annotated[
+        str | None,
+        typer.Option("--log-level", metavar="|".join(LOG_LEVELS), help="The least that is logged."),
+    ] = None,
+    database_url: Annotated[
+        str | None, typer.Option("--database-url", metavar="URL", help="InfluxDB to write ticks to.")
+    ] = None,
+    max_connections: Annotated[
+        int | None, typer.Option("--max-connections", metavar="COUNT", min=1, help="gRPC connections at a time.")
+    ] = None,
+    venue: Annotated[
+        list[str] | None, typer.Option("--venue", metavar="NAME", help="Venue to collect from; may be repeated.")
+    ] = None,
+    symbols: Annotated[
+        list[str] | None, typer.Option("--symbols", metavar="A,B", help="Symbols to collect; may be repeated.")
+    ] = None,
+    demo: Annotated[bool, typer.Option("--demo", help="Collect from the built-in exchange: no internet.")] = False,
+    replay: Annotated[
+        list[Path] | None, typer.Option("--replay", metavar="FILE...", help="Collect from recordings instead.")
+    ] = None,
+    speed: Annotated[
+        float, typer.Option("--speed", metavar="N", min=0, help="Replay N times as fast; 0: as fast as it goes.")
+    ] = 1.0,
+    plain: Annotated[bool, typer.Option("--plain", help="Log lines instead of the live view.")] = False,
+    validate: Annotated[bool, typer.Option("--validate", help="Check the configuration and exit.")] = False,
+    print_config: Annotated[
+        bool, typer.Option("--print-config", help="Print the effective configuration, secrets masked, and exit.")
+    ] = False,
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
+    """Real-time market data: collects from exchanges, keeps exact order books, serves gRPC."""
+    recordings = _recordings(replay, replay_more)
+    if demo and recordings:
+        raise typer.BadParameter("--demo and --replay exclude each other: both stand in for the exchange")
+    loaded = load(
+        config,
+        {
+            "server.host": host,
+            "server.port": port,
+            "server.max_connections": max_connections,
+            "monitoring.metrics_port": monitoring_port,
+            "monitoring.health_check_port": monitoring_port,
+            "monitoring.log_level": log_level,
+            "influx.url": database_url,
+            "feeds.venues": _parts(venue),
+            "feeds.symbols": _parts(symbols),
+        },
+    )
+    if print_config:
+        typer.echo(render(loaded), nl=False)
+    if validate:
+        typer.echo(_summary(loaded), err=print_config)
+    if print_config or validate:
+        return
+    options = RunOptions(demo=demo, replay=recordings, speed=speed, live_view=not plain)
+    compose = cast("Any", import_module("raven.app.compose"))
+    raise typer.Exit(int(compose.run(loaded.settings, options)))
+
+
+def _recordings(first: list[Path] | None, more: list[Path] | None) -> tuple[Path, ...]:
+    if more and not first:
+        raise typer.BadParameter(f"unexpected argument {str(more[0])!r}; recordings follow --replay")
+    if more and first and len(first) > 1:
+        raise typer.BadParameter("write all recordings behind one --replay, or each behind its own: the order counts")
+    files = (*(first or []), *(more or []))
+    for file in files:
+        if not file.is_file():
+            raise typer.BadParameter(f"--replay: {file} is not a file")
+    return files
+
+
+def _parts(values: list[str] | None) -> list[str] | None:
+    return [part for value in values for part in value.replace(",", " ").split()] if values else None
+
+
+def _summary(loaded: Loaded) -> str:
+    settings = loaded.settings
+    files = ", ".join(str(path) for path in loaded.files) or "no file"
+    lines = [f"configuration is valid ({files})"]
+    # What is set but does nothing yet is said, so that nobody believes their data is being stored.
+    waiting = [
+        ("journal", settings.journal.enabled),
+        ("shm", settings.shm.enabled),
+        *((name, bool(getattr(settings, name).url)) for name in ("redis", "influx", "timescale", "questdb", "nats")),
+    ]
+    for name, is_set in waiting:
+        if is_set:
+            lines.append(f"note: [{name}] is configured, but this version does not use it yet")
+    return "\n".join(lines)
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    try:
+        app()
+    except ConfigurationError as error:
+        typer.secho(f"configuration error: {error.message}", fg="red", err=True)
+        sys.exit(EXIT_USAGE)
+    except RavenError as error:
+        typer.secho(f"error: {error.message}", fg="red", err=True)
+        sys.exit(EXIT_FAILED)
+
+
+if __name__ == "__main__":
+    main()
