@@ -58,6 +58,12 @@ async def venue(**options: Any) -> AsyncIterator[tuple[Exchange, Connect]]:
         yield exchange, connect
 
 
+async def until(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(5):
+        while not condition():  # noqa: ASYNC110 - there is no event for what the other side has seen
+            await asyncio.sleep(0)
+
+
 async def heard(exchange: Exchange, client: Client, seconds: float = 3.0) -> list[Any]:
     """Move time and return what the client was sent; a last request marks the end."""
     await exchange.advance(seconds)
@@ -236,20 +242,16 @@ async def test_connection_attempts_are_limited_within_a_window():
 async def test_pings_come_with_a_payload_and_only_a_matching_pong_keeps_alive(market, path, interval_s, timeout_s):
     async with venue(markets=(market,), rate=0.01) as (exchange, connect):
         good, bad = await connect(path), await connect(path)
-        answered = 0
 
-        for _ in range(-(-(timeout_s + interval_s) // interval_s)):
+        for answered in range(1, 1 - (-(timeout_s + interval_s) // interval_s)):
             await exchange.advance(interval_s)
             ping = await good.until(aiohttp.WSMsgType.PING)
             assert ping.data
             await good.socket.pong(ping.data)
             await bad.socket.pong(b"unsolicited")
-            answered += 1
             server = exchange.market(market).ws
             first = server.connections[min(server.connections)]
-            async with asyncio.timeout(5):
-                while first.pongs < answered:
-                    await asyncio.sleep(0)
+            await until(lambda: first.pongs >= answered)  # noqa: B023 - awaited before the next round
 
         assert (await bad.until(aiohttp.WSMsgType.CLOSE)).data == 1008
         assert exchange.market(market).ws.stats["dropped_without_pong"] == 1

@@ -120,8 +120,9 @@ def survey(files: Sequence[Path]) -> Contents:
     """Read a recording once to learn what is in it. Raises: RecordingError, also when it is empty."""
     contents = Contents()
     for line in read_lines(files):
+        if not contents.lines:
+            contents.first_ns = line.recv_ns
         contents.lines += 1
-        contents.first_ns = contents.first_ns or line.recv_ns
         contents.last_ns = line.recv_ns
         if line.stream:
             contents.streams[line.stream] = contents.streams.get(line.stream, 0) + 1

@@ -1,4 +1,4 @@
-"""Frames of the generated market beside recorded ones: the same keys in the same order, the same way of writing numbers."""
+"""Frames of the generated market beside recorded ones: the same keys in the same order, numbers written alike."""
 
 import json
 import re
@@ -7,15 +7,18 @@ import pytest
 
 FOLDERS = {"spot": "binance_spot", "usdm": "binance_usdm", "coinm": "binance_cm"}
 SYMBOLS = {"spot": "btcusdt", "usdm": "btcusdt", "coinm": "btcusd_perp"}
-CASES = [
-    (market, name, stream)
-    for market in FOLDERS
-    for name, stream in (
-        ("trade", "@trade"), ("aggTrade", "@aggTrade"), ("depthUpdate", "@depth@100ms"), ("bookTicker", "@bookTicker"),
-        ("kline", "@kline_1m"),
-    )
-] + [("spot", "partialDepth", "@depth20"), ("usdm", "partialDepth", "@depth20"), ("usdm", "markPriceUpdate", "@markPrice"),
-     ("coinm", "markPriceUpdate", "@markPrice")]  # fmt: skip
+STREAMS = {
+    "trade": "@trade",
+    "aggTrade": "@aggTrade",
+    "depthUpdate": "@depth@100ms",
+    "bookTicker": "@bookTicker",
+    "kline": "@kline_1m",
+    "partialDepth": "@depth20",
+    "markPriceUpdate": "@markPrice",
+}
+# Files of recorded frames that do not exist: spot has no mark price, and nobody recorded partial depth of COIN-M.
+MISSING = {("spot", "markPriceUpdate"), ("coinm", "partialDepth")}
+CASES = [(market, name, STREAMS[name]) for market in FOLDERS for name in STREAMS if (market, name) not in MISSING]
 
 
 def shape(value):
