@@ -5,6 +5,7 @@
 mod engine;
 mod hub;
 mod record;
+mod server;
 
 use pyo3::prelude::*;
 use raven_core::engine::answer;
@@ -23,6 +24,8 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module
         .add("REJECT_EXPLANATIONS", Reason::ALL.iter().map(|reason| reason.explanation().trim()).collect::<Vec<_>>())?;
     module.add_class::<engine::Engine>()?;
+    module.add_class::<server::GrpcServer>()?;
+    module.add_class::<server::Call>()?;
     module.add_class::<hub::Hub>()?;
     module.add_class::<hub::Reader>()?;
     module.add_class::<hub::Writer>()?;

@@ -1,6 +1,8 @@
 //! One record of a ring, as Python sees it.
 
 use pyo3::prelude::*;
+use pyo3::types::PyBytes;
+use raven_core::encode::Encoder;
 use raven_core::record::{gap, Header, Kind, HEADER_WORDS};
 
 /// See `_core.pyi`.
@@ -102,6 +104,12 @@ impl Record {
     #[pyo3(signature = (depth = 0))]
     fn asks(&self, depth: usize) -> Vec<(i64, i64)> {
         self.levels(usize::from(self.header.bids), self.header.asks, depth)
+    }
+
+    fn encode<'py>(&self, py: Python<'py>, venue: &str, symbol: &str, data_type: i32) -> Bound<'py, PyBytes> {
+        let mut bytes = Vec::new();
+        Encoder::new(venue, symbol, data_type, "").encode(&self.words, 0, &mut bytes);
+        PyBytes::new(py, &bytes)
     }
 
     fn __repr__(&self) -> String {
