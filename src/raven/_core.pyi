@@ -6,10 +6,11 @@ Prices and quantities leave this module as integers with a scale (`value = manti
 """
 
 from collections.abc import Sequence
-from typing import Final, final
+from typing import Final, Self, final
 
 from typing_extensions import Buffer
 
+__all__: Final[list[str]]
 __version__: Final[str]
 
 # What `Engine.on_frame` and `Engine.on_snapshot` say, as bits.
@@ -33,7 +34,7 @@ REJECT_EXPLANATIONS: Final[list[str]]
 class Hub:
     """Every topic of this process: rings with their readers. Shared by the engine, the gRPC server and Python readers."""
 
-    def __init__(self) -> None: ...
+    def __new__(cls) -> Self: ...
     def topics(self) -> list[tuple[int, str, str, int, int, int]]:
         """List every topic as `(topic_id, venue, symbol, data_type, depth, readers)`; depth is 0 for anything but books."""
     def find(self, venue: str, symbol: str, data_type: int, depth: int = 0) -> int | None:
@@ -104,12 +105,12 @@ class Record:
 class Engine:
     """Decode, sequence, validate, book, store, publish. One writer: call it from one thread only."""
 
-    def __init__(
-        self, hub: Hub, *, strict: bool = True, sanitize: bool = True, max_price_deviation: float = 10.0,
+    def __new__(
+        cls, hub: Hub, *, strict: bool = True, sanitize: bool = True, max_price_deviation: float = 10.0,
         deviation_confirmations: int = 3, max_clock_skew_ms: int = 0, validation: bool = True, book_depth: int = 20,
         max_frame_bytes: int = 1_048_576, resync_buffer_events: int = 10_000, resync_buffer_bytes: int = 4_194_304,
         max_pending_events: int = 4096, quarantine_bytes: int = 65_536,
-    ) -> None: ...
+    ) -> Self: ...
     def add_venue(self, name: str, rule: str) -> int:
         """Register a venue whose depth ids follow `rule` ("spot" or "futures"); return its handle."""
     def add_instrument(
@@ -212,13 +213,13 @@ class Call:
 class GrpcServer:
     """`MarketDataService`, health and reflection, draining rings to subscribers on its own thread, never holding the interpreter lock."""
 
-    def __init__(
-        self, hub: Hub, *, host: str = "127.0.0.1", port: int = 50051, max_connections: int = 1000,
+    def __new__(
+        cls, hub: Hub, *, host: str = "127.0.0.1", port: int = 50051, max_connections: int = 1000,
         max_message_bytes: int = 4_194_304, max_streams_per_connection: int = 100, producer: str = "raven",
         keepalive_seconds: float = 10.0, keepalive_timeout_seconds: float = 10.0, tls_certificate: bytes | None = None,
         tls_key: bytes | None = None, tls_client_ca: bytes | None = None, token: str | None = None,
-        busy_poll: bool = False, cpu: int = -1,
-    ) -> None: ...
+        busy_poll: bool = False, cpu: int | None = None,
+    ) -> Self: ...
     def start(self) -> int:
         """Bind and serve; return the port. Raises: OSError with the address when it cannot bind."""
     def next_call(self, timeout_seconds: float) -> Call | None:

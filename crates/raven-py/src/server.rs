@@ -31,7 +31,7 @@ impl GrpcServer {
         hub, *, host = "127.0.0.1", port = 50051, max_connections = 1000, max_message_bytes = 4_194_304,
         max_streams_per_connection = 100, producer = "raven", keepalive_seconds = 10.0,
         keepalive_timeout_seconds = 10.0, tls_certificate = None, tls_key = None, tls_client_ca = None, token = None,
-        busy_poll = false, cpu = -1,
+        busy_poll = false, cpu = None,
     ))]
     fn new(
         hub: &Hub,
@@ -48,7 +48,7 @@ impl GrpcServer {
         tls_client_ca: Option<Vec<u8>>,
         token: Option<String>,
         busy_poll: bool,
-        cpu: i64,
+        cpu: Option<usize>,
     ) -> PyResult<Self> {
         let tls = match (tls_certificate, tls_key) {
             (Some(certificate), Some(key)) => Some(Tls { certificate, key, client_ca: tls_client_ca }),
@@ -67,7 +67,7 @@ impl GrpcServer {
             tls,
             token,
             busy_poll,
-            cpu: usize::try_from(cpu).ok(),
+            cpu,
             ..Config::default()
         };
         Ok(Self { inner: Server::new(hub.inner.clone(), config) })
