@@ -32,6 +32,7 @@ class Market:
     def __init__(self, hub: Any) -> None:
         self.hub = hub
         self.writers: dict[str, Any] = {}
+        self.empty_books: dict[str, Any] = {}
         self.holders: dict[tuple[str, int], set[str]] = {}
         self.engine = _core.Engine(hub)
         self.venue = self.engine.add_venue(VENUE, "futures")
@@ -84,7 +85,10 @@ class Market:
         if topic is None and data_type is DataType.TRADES:
             topic = self.writer(symbol).topic_id
         if topic is None and data_type is DataType.ORDERBOOK:
-            topic = self.hub.create_topic(venue, symbol, int(data_type), 1 << 16).topic_id
+            # A book that never gets a state: its subscriber waits for it and hears the trades meanwhile.
+            if symbol not in self.empty_books:
+                self.empty_books[symbol] = self.hub.create_topic(venue, symbol, int(data_type), 1 << 16)
+            topic = self.empty_books[symbol].topic_id
         if topic is None:
             raise Unobtainable(f"{venue} has no {data_type.name} of {symbol}")
         self.holders.setdefault((symbol, int(data_type)), set()).add(holder)
