@@ -70,7 +70,5 @@ class Topic:
         """
         parts = name.split(".")
         if len(parts) != 3 or not all(parts):
-            raise DataValidation(
-                f"topic {name!r} should read venue.SYMBOL.DATA_TYPE, as binance_futures.BTCUSDT.TRADES"
-            )
+            raise DataValidation(f"topic {name!r} should read venue.SYMBOL.DATA_TYPE, as venue.BTCUSDT.TRADES")
         return cls(parts[0], parts[1], DataType.parse(parts[2]))
