@@ -25,6 +25,7 @@ import raven
 from raven import _core
 from raven.client import Gap
 from raven.fanout import Fanout
+from raven.observe.logs import configure_logs
 from raven.proto.subscription_pb2 import SubscribeRequest, SubscriptionRequest
 from raven.proto.subscription_pb2_grpc import MarketDataServiceStub
 from raven.serve.grpc import GrpcFace
@@ -65,6 +66,9 @@ def serve(rate: int) -> None:
             next_id += step
             due = max(due + step / rate, time.perf_counter() - 0.01)
             time.sleep(max(0.0, due - time.perf_counter()))
+
+    # Standard output carries the port and nothing else.
+    configure_logs("warn")
 
     async def run() -> None:
         server = _core.GrpcServer(hub, port=0)

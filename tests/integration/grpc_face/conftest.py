@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
@@ -36,7 +37,9 @@ class Market:
         self.holders: dict[tuple[str, int], set[str]] = {}
         self.engine = _core.Engine(hub)
         self.venue = self.engine.add_venue(VENUE, "futures")
-        self.instrument = self.engine.add_instrument(self.venue, "BOOKUSDT", price_scale=1, quantity_scale=0)
+        self.instrument = self.engine.add_instrument(
+            self.venue, "BOOKUSDT", price_scale=1, quantity_scale=0, ring_bytes=16 << 20
+        )
         self.connection = self.engine.open_connection(self.venue)
         self.update_id = 1000
         levels = [[f"{100 - n / 10:.1f}", "1"] for n in range(50)], [[f"{101 + n / 10:.1f}", "1"] for n in range(50)]
@@ -169,7 +172,8 @@ class Scene:
         client = Client(MarketDataServiceStub(channel or self.channel()).StreamMarketData())
         self.clients.append(client)
         if subscribe:
-            await client.send(subscribe=wire.SubscribeRequest(**subscribe))
+            with contextlib.suppress(grpc.aio.AioRpcError):  # refused already: the reader below learns why
+                await client.send(subscribe=wire.SubscribeRequest(**subscribe))
         if reads:
             client.reader = asyncio.create_task(client.read())
         return client
