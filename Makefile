@@ -167,5 +167,6 @@ $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 $(VENV)/.native: $(VENV)/.run pyproject.toml $(NATIVE)
 	@./scripts/prerequisites.sh rust
 	$(say) "building the native engine (first time 2-5 min, later seconds)"
-	@PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)" $(BIN)/maturin develop -q --release --locked
+	@PATH="$(CURDIR)/$(BIN):$$PATH" VIRTUAL_ENV="$(CURDIR)/$(VENV)" PIP_QUIET=2 PIP_DISABLE_PIP_VERSION_CHECK=1 \
+		$(BIN)/maturin develop -q --release --locked --group native
 	@touch $@

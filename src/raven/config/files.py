@@ -18,7 +18,7 @@ from raven.errors import ConfigurationError
 __all__ = ["PACKAGED", "Entry", "find_files", "read_file"]
 
 PACKAGED = Path(__file__).parent / "defaults"
-"""The files that ship with the package; in a checkout they are those of `config/`."""
+"""The files that ship with the package; in a checkout `config/` is a link to them."""
 
 MODE_ENV = "RUN_MODE"
 FOLDER_ENV = "RAVEN_CONFIG_DIR"
