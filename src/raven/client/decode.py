@@ -2,57 +2,51 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 
 from raven.client.records import Candle, Event, Funding, Gap, OrderBook, Quote, Trade
 from raven.proto.market_data_pb2 import MarketDataMessage
 from raven.topics import DataType
 
 
-def decode(message: MarketDataMessage) -> Iterator[Event]:
-    """Yield the events of one frame, oldest first: one, those of a batch, or none (a heartbeat).
+def decode(message: MarketDataMessage) -> list[Event]:
+    """Return the events of one frame, oldest first: one, those of a batch, or none (a heartbeat).
 
     Data that this version does not know is passed over, so that an old client can talk to a newer server.
     """
-    if message.batch:
-        for part in message.batch:
-            build = _BUILDERS.get(part.WhichOneof("data"))
-            if build is not None:
-                yield build(part)
-        return
-    build = _BUILDERS.get(message.WhichOneof("data"))
-    if build is not None:
-        yield build(message)
+    parts = message.batch or (message,)
+    return [build(part) for part in parts if (build := _BUILDERS.get(part.WhichOneof("data"))) is not None]
 
 
+# Trades and books are most of what arrives; positional arguments make them a quarter faster.
 def _trade(message: MarketDataMessage) -> Trade:
     body = message.trade
     return Trade(
-        venue=message.venue,
-        symbol=body.symbol,
-        exchange_ns=message.exchange_time_ns or body.timestamp * 1_000_000,
-        recv_ns=message.receive_time_ns,
-        sequence=message.sequence,
-        flags=message.flags,
-        price=body.price,
-        quantity=body.quantity,
-        side=body.side,  # type: ignore[arg-type]  # the wire says "buy" or "sell"
-        trade_id=body.trade_id,
+        message.venue,
+        body.symbol,
+        message.exchange_time_ns or body.timestamp * 1_000_000,
+        message.receive_time_ns,
+        message.sequence,
+        message.flags,
+        body.price,
+        body.quantity,
+        body.side,  # type: ignore[arg-type]  # the wire says "buy" or "sell"
+        body.trade_id,
     )
 
 
 def _book(message: MarketDataMessage) -> OrderBook:
     body = message.orderbook
     return OrderBook(
-        venue=message.venue,
-        symbol=body.symbol,
-        exchange_ns=message.exchange_time_ns or body.timestamp * 1_000_000,
-        recv_ns=message.receive_time_ns,
-        sequence=message.sequence,
-        flags=message.flags,
-        bids=tuple([(level.price, level.quantity) for level in body.bids]),
-        asks=tuple([(level.price, level.quantity) for level in body.asks]),
-        update_id=body.sequence,
+        message.venue,
+        body.symbol,
+        message.exchange_time_ns or body.timestamp * 1_000_000,
+        message.receive_time_ns,
+        message.sequence,
+        message.flags,
+        tuple([(level.price, level.quantity) for level in body.bids]),
+        tuple([(level.price, level.quantity) for level in body.asks]),
+        body.sequence,
     )
 
 

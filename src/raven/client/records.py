@@ -20,7 +20,7 @@ Level: TypeAlias = tuple[float, float]
 Side: TypeAlias = Literal["buy", "sell"]
 
 
-class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
+class Record(msgspec.Struct, frozen=True, gc=False):
     """What every market record has."""
 
     venue: str
@@ -33,7 +33,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     """When the server received it, ns since 1970."""
     sequence: int
     """Per topic and server, by one."""
-    flags: int = 0
+    flags: int
     """Quality bits as on the wire; `quality` names them."""
 
     @property
@@ -47,7 +47,7 @@ class Record(msgspec.Struct, frozen=True, gc=False, kw_only=True):
         return not self.flags & (Flags.STALE | Flags.RESYNCING)
 
 
-class Trade(Record, frozen=True, gc=False, kw_only=True):
+class Trade(Record, frozen=True, gc=False):
     """One fill, or one aggregate of fills, as the venue streams them."""
 
     price: float
@@ -58,7 +58,7 @@ class Trade(Record, frozen=True, gc=False, kw_only=True):
     """The venue's id, of the single trade or of the aggregate."""
 
 
-class OrderBook(Record, frozen=True, gc=False, kw_only=True):
+class OrderBook(Record, frozen=True, gc=False):
     """The best levels of both sides: always the whole state, never a change of it."""
 
     bids: tuple[Level, ...]
@@ -96,7 +96,7 @@ class OrderBook(Record, frozen=True, gc=False, kw_only=True):
         return f"OrderBook({self.symbol} bid {bid}, ask {ask}, {len(self.bids)}+{len(self.asks)} levels{marks})"
 
 
-class Quote(Record, frozen=True, gc=False, kw_only=True):
+class Quote(Record, frozen=True, gc=False):
     """Best bid and ask as the venue sends them, faster than the book."""
 
     bid_price: float
@@ -106,7 +106,7 @@ class Quote(Record, frozen=True, gc=False, kw_only=True):
     update_id: int
 
 
-class Candle(Record, frozen=True, gc=False, kw_only=True):
+class Candle(Record, frozen=True, gc=False):
     """One bar; it is sent again as it grows, with the same open time."""
 
     open_time_ms: int
@@ -125,7 +125,7 @@ class Candle(Record, frozen=True, gc=False, kw_only=True):
     total_ticks: int
 
 
-class Funding(Record, frozen=True, gc=False, kw_only=True):
+class Funding(Record, frozen=True, gc=False):
     """Mark price and funding of a perpetual future."""
 
     rate: float
@@ -137,7 +137,7 @@ class Funding(Record, frozen=True, gc=False, kw_only=True):
     """0 where the venue sends none."""
 
 
-class Gap(Record, frozen=True, gc=False, kw_only=True):
+class Gap(Record, frozen=True, gc=False):
     """A hole in a topic, in the place where the missing records would have been."""
 
     data_type: DataType
