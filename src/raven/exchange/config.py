@@ -3,6 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from ssl import SSLContext
 
 from raven.exchange.frames import Layout
 from raven.exchange.instruments import make_instrument, symbol_names
@@ -58,6 +59,8 @@ class ExchangeConfig:
     host: str = "127.0.0.1"
     port: int = 0
     """First port: WebSocket of the first market; REST is on the next one, and so on. 0 takes free ports."""
+    tls: SSLContext | None = None
+    """Serve `wss` and `https` with this server-side context instead of plain sockets."""
     enforce_limits: bool = True
     """Whether message, stream, connection and weight limits are enforced; weights are counted in any case."""
     rules: Mapping[str, MarketRules] = field(default_factory=dict)

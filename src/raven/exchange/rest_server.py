@@ -4,6 +4,7 @@ import asyncio
 import json
 from collections import Counter
 from collections.abc import Mapping
+from ssl import SSLContext
 from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
@@ -40,7 +41,9 @@ class RestServer:
         self._runner: web.AppRunner | None = None
         self._host = ""
 
-    async def listen(self, host: str, port: int, control: web.Application | None = None) -> None:
+    async def listen(
+        self, host: str, port: int, control: web.Application | None = None, tls: SSLContext | None = None
+    ) -> None:
         """Open the port; `control` is mounted at `/_raven`. Raises: OSError when the port is taken."""
         app = web.Application()
         if control is not None:
@@ -48,7 +51,7 @@ class RestServer:
         app.router.add_route("GET", "/{path:.*}", self._handle)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=0.2)
         await self._runner.setup()
-        site = web.TCPSite(self._runner, host, port)
+        site = web.TCPSite(self._runner, host, port, ssl_context=tls)
         await site.start()
         self._host = host
         self.port = self._runner.addresses[0][1]

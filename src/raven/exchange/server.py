@@ -34,22 +34,32 @@ class MarketServer:
     """One market on its two ports."""
 
     def __init__(
-        self, market: Market, source: GeneratedMarket | ReplayMarket, ws: WebSocketServer, rest: RestServer
+        self,
+        market: Market,
+        source: GeneratedMarket | ReplayMarket,
+        ws: WebSocketServer,
+        rest: RestServer,
+        *,
+        is_secure: bool,
     ) -> None:
+        self._is_secure = is_secure
         self.market = market
         self.source = source
         self.ws = ws
         self.rest = rest
 
+    def _secure(self, scheme: str) -> str:
+        return scheme + "s" if self._is_secure else scheme
+
     @property
     def ws_url(self) -> str:
         """Base of the WebSocket URLs, to which `/ws/…` or `/stream?…` (USD-M: with the route) is appended."""
-        return f"ws://127.0.0.1:{self.ws.port}"
+        return f"{self._secure('ws')}://127.0.0.1:{self.ws.port}"
 
     @property
     def rest_url(self) -> str:
         """Base of the REST URLs, to which `/api/v3/…`, `/fapi/v1/…` or `/dapi/v1/…` is appended."""
-        return f"http://127.0.0.1:{self.rest.port}"
+        return f"{self._secure('http')}://127.0.0.1:{self.rest.port}"
 
 
 class Exchange:
@@ -102,7 +112,7 @@ class Exchange:
             WeightMeter(timeline, rules.weight_per_minute, rules.ban_after, rules.ban_seconds, config.enforce_limits),
         )
         rest = RestServer(market, rules, meter, answers, self.faults)
-        self.markets[market] = MarketServer(market, source, ws, rest)
+        self.markets[market] = MarketServer(market, source, ws, rest, is_secure=config.tls is not None)
 
     async def __aenter__(self) -> Self:
         await self.start()
@@ -118,9 +128,9 @@ class Exchange:
         port = self.config.port
         try:
             for server in self.markets.values():
-                await server.ws.listen(self.config.host, port)
+                await server.ws.listen(self.config.host, port, self.config.tls)
                 control = control_application(self, server.market.value)
-                await server.rest.listen(self.config.host, port + 1 if port else 0, control)
+                await server.rest.listen(self.config.host, port + 1 if port else 0, control, self.config.tls)
                 port = port + 2 if port else 0
                 if isinstance(server.source, ReplayMarket):
                     self._run(server.source.play(server.ws), "exchange-replay")
@@ -271,7 +281,7 @@ class Exchange:
         await server.ws.stop_listening()
         if seconds:
             await self.faults.sleep(seconds)
-            await server.ws.listen(self.config.host, server.ws.port)
+            await server.ws.listen(self.config.host, server.ws.port, self.config.tls)
 
     # --- the driver --------------------------------------------------------------------------------------
 

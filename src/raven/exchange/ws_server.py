@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter, deque
+from ssl import SSLContext
 
 from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener, ws_create_server
 
@@ -42,13 +43,14 @@ class WebSocketServer:
         self._flush_planned = False
         self._all_drained = asyncio.Event()
 
-    async def listen(self, host: str, port: int) -> None:
+    async def listen(self, host: str, port: int, tls: SSLContext | None = None) -> None:
         """Open the port; 0 takes a free one. Raises: OSError when it is taken."""
         self.loop = asyncio.get_running_loop()
         self._server = await ws_create_server(
             self._accept,
             host,
             port,
+            ssl=tls,
             enable_auto_pong=False,
             websocket_handshake_timeout=10.0,
             max_frame_size=1024 * 1024,
