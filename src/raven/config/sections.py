@@ -38,6 +38,7 @@ class ServerSettings(Section):
     )
     max_message_bytes: int = setting(4_194_304, "Largest request accepted.", unit="bytes", ge=1024)
     max_streams_per_connection: int = setting(100, "Concurrent RPCs on one connection.", ge=1)
+    max_clients: int = setting(10_000, "Client ids known at a time.", ge=1)
     max_topics_per_client: int = setting(10_000, "Topics one client id may hold.", ge=1)
     max_streams_per_client: int = setting(16, "Streams one client id may have open.", ge=1)
     drain_seconds: float = setting(
@@ -69,9 +70,20 @@ class FeedsSettings(Section):
     max_reconnect_delay_ms: int = setting(60_000, "Longest pause between attempts; they never end.", unit="ms", ge=1)
     linger_seconds: float = setting(30.0, "How long a stream stays when nobody listens any more.", unit="s", ge=0)
     silence_seconds: float = setting(
-        10.0, "A subscribed stream that is silent for as long, while its symbol trades, is reconnected.", unit="s", gt=0
-    )
+        10.0, "A stream is reconnected when it is silent for longer than this and than twenty of its usual pauses.",
+        unit="s", gt=0,
+    )  # fmt: skip
+    max_silence_seconds: float = setting(120.0, "No stream that spoke before may be silent for longer.", unit="s", gt=0)
+    first_frame_seconds: float = setting(15.0, "A subscribed stream must have spoken after so long.", unit="s", gt=0)
     connect_timeout_seconds: float = setting(10.0, "Limit for TCP, TLS and WebSocket handshake.", unit="s", gt=0)
+    snapshot_levels: int = setting(
+        1000, "Levels per side asked for when a book is taken.", unit="levels", ge=5, le=5000
+    )
+    snapshot_timeout_seconds: float = setting(10.0, "Limit for one REST snapshot.", unit="s", gt=0)
+    max_topics: int = setting(50_000, "Streams of symbols collected at a time; one more is refused.", ge=1)
+    state_dir: str = setting(
+        "data/state", "Where a venue's request for a pause is kept over a restart; empty keeps nothing."
+    )
 
 
 class VenueLimits(Section):
@@ -115,6 +127,7 @@ class HighFrequencySettings(Section):
     cache_line_padding: bool = setting(True, "Hot counters have a cache line each; always on, as above.")
     numa_awareness: bool = setting(False, "Keep threads and memory on one NUMA node where `numactl` set it up.")
     busy_poll: bool = setting(False, "The gRPC server spins instead of sleeping: one core at 100 %, 25-30 µs less.")
+    ingest_busy_poll: bool = setting(False, "The ingest thread spins likewise: another core.")
     server_cpu: int = setting(-1, "Pin the gRPC server to this CPU; -1 leaves it to the scheduler.", ge=-1)
     ingest_cpu: int = setting(-1, "Pin the ingest thread to this CPU; -1 leaves it to the scheduler.", ge=-1)
 
@@ -131,6 +144,9 @@ class CitadelSettings(Section):
     )
     enable_sanitization: bool = setting(True, "Repair what can be repaired without guessing.")
     enable_dead_letter_queue: bool = setting(True, "Keep refused events with the raw frame and the reason.")
+    quarantine_max_bytes: int = setting(
+        67_108_864, "Disk space for refused events; older ones go first.", unit="bytes", ge=0
+    )
     max_clock_skew_ms: int = setting(
         0, "Refuse events stamped further from our clock; 0 only measures and shows the skew.", unit="ms", ge=0
     )
