@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 
+from raven.errors import RavenError
 from raven.fanout.filters import Delivery
 from raven.fanout.ports import Collector
-from raven.fanout.refusal import Refused, Status, Unobtainable, nearest, shorten
+from raven.fanout.refusal import Refused, Status, Unobtainable, nearest, shorten, unobtainable
 from raven.fanout.requests import EVERY_SYMBOL, Wish
 from raven.observe.logs import get_logger
 from raven.topics import DataType, Topic
@@ -100,6 +101,8 @@ async def _offers(
             return await collector.offers(venue, symbol, kind)
     except Unobtainable as refusal:
         return refusal
+    except RavenError as error:
+        return unobtainable(error)
     except TimeoutError:
         return Unobtainable(
             f"{venue} did not say within {timeout_s:g} s whether it has {shorten(symbol)}; ask again",

@@ -34,7 +34,8 @@ class Collector(Protocol):
 
         Returns as soon as the topic exists, not when its first record arrives. `depth` is how many levels a book must
         carry; 0 for other kinds. Asking again with another depth may return another topic.
-        Raises: Unobtainable with a message for the subscriber. Cancelling it leaves nothing held.
+        Raises: Unobtainable, or a RavenError (retryable: UNAVAILABLE, else NOT_FOUND), with a message for the
+        subscriber. Cancelling it leaves nothing held.
         """
 
     async def release(self, holder: str, venue: str, symbol: str, data_type: DataType) -> None:

@@ -15,6 +15,8 @@ import difflib
 from collections.abc import Iterable
 from enum import IntEnum
 
+from raven.errors import RavenError
+
 
 class Status(IntEnum):
     """The gRPC status codes this server uses. Source: the gRPC specification, "Status codes and their use in gRPC"."""
@@ -48,6 +50,11 @@ class Unobtainable(Exception):
         super().__init__(message)
         self.status = status
         self.message = message
+
+
+def unobtainable(error: RavenError) -> Unobtainable:
+    """Return what a subscriber is told when collecting fails with an error of the house's tree."""
+    return Unobtainable(error.message, Status.UNAVAILABLE if error.retryable else Status.NOT_FOUND)
 
 
 def nearest(word: str, known: Iterable[str]) -> str:

@@ -11,13 +11,14 @@ from collections.abc import Coroutine, Mapping
 from typing import Any
 
 from raven.clock import Clock, SystemClock
+from raven.errors import RavenError
 from raven.fanout.clients import Client, Held, Roster, Stream
 from raven.fanout.data_types import EVENTS
 from raven.fanout.filters import Delivery
 from raven.fanout.limits import Limits
 from raven.fanout.locate import Failures, locate
 from raven.fanout.ports import Collector, Streams
-from raven.fanout.refusal import Refused, Status, Unobtainable
+from raven.fanout.refusal import Refused, Status, Unobtainable, unobtainable
 from raven.fanout.requests import Answer, Heartbeat, Subscribe, Unsubscribe, Wish, parse_subscribe, parse_unsubscribe
 from raven.observe.logs import get_logger
 from raven.topics import Topic
@@ -360,6 +361,8 @@ class Fanout:
                 return await self._collector.acquire(holder, topic.venue, topic.symbol, topic.data_type, depth)
         except Unobtainable as refusal:
             return refusal
+        except RavenError as error:
+            return unobtainable(error)
         except TimeoutError:
             await self._release(holder, topic)
             late = f"{topic} did not start within {self._start_timeout_s:g} s; ask again, the server's log says more"

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from raven.errors import ConfigurationError, NetworkTimeout, RavenError
 from raven.fanout import Heartbeat, Refused, Status, Subscribe, Unsubscribe
 from raven.topics import DataType
 
@@ -234,6 +235,24 @@ async def test_a_collector_that_breaks_is_an_internal_error_of_that_topic_only(s
     assert answer.topics == ("binance_futures.ETHUSDT.TRADES",)
     assert "boom" not in answer.message
     assert "the server's log has the details" in answer.message
+
+
+@pytest.mark.parametrize(
+    ("error", "status"),
+    [
+        (NetworkTimeout("binance_futures does not answer"), Status.UNAVAILABLE),
+        (ConfigurationError("binance_futures is switched off"), Status.NOT_FOUND),
+    ],
+)
+async def test_an_error_of_the_house_says_whether_trying_again_may_help(
+    scene: Scene, error: RavenError, status: Status
+) -> None:
+    scene.collector.failing["BTCUSDT"] = error
+
+    scene.open_stream(1, Subscribe("desk", ["BTCUSDT"], [TRADES]))
+    await scene.until(lambda: 1 in scene.streams.ended)
+
+    assert scene.streams.ended[1] == (status, error.message)
 
 
 @pytest.mark.parametrize(
