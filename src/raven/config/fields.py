@@ -68,7 +68,8 @@ def _url(value: str) -> str:
 
 def base_url(value: str) -> str:
     """Reduce a venue's address to its base: the routes are appended per stream, so a trailing route is dropped."""
-    return re.sub(r"(/(public|market|private))?(/(stream|ws))?/*$", "", _url(value))
+    # Not behind a slash: a host may be called `stream`.
+    return re.sub(r"((?<!/)/(public|market|private))?((?<!/)/(stream|ws))?(?<![/:])/*$", "", _url(value))
 
 
 Port = Annotated[int, Field(ge=0, le=65535)]

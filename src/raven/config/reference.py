@@ -29,8 +29,8 @@ Layers, later wins:
 
 The folder `config` is that of the working directory when it has a `default.toml`, else the one shipped with the
 package; `RAVEN_CONFIG_DIR` names another. Lists may be written `a,b` in the environment. An unknown key is an error
-that names the nearest known one. `raven --validate` checks and exits; `raven --print-config` shows every value and where
-it came from, with secrets masked.
+that names the nearest known one. `raven --validate` checks and exits; `raven --print-config` shows every value and
+where it came from, with secrets masked.
 """
 
 

@@ -210,6 +210,21 @@ def test_a_venue_address_is_reduced_to_its_base(tmp_path: Path, written: str) ->
     assert settings.venue("binance_futures").ws_url == "wss://fstream.binance.com"
 
 
+@pytest.mark.parametrize(
+    ("written", "base"),
+    [
+        ("ws://stream", "ws://stream"),
+        ("ws://ws:9000/ws", "ws://ws:9000"),
+        ("ws://market/", "ws://market"),
+        ("wss://proxy.local/futures/stream/", "wss://proxy.local/futures"),
+    ],
+)
+def test_a_host_with_the_name_of_a_route_stays(tmp_path: Path, written: str, base: str) -> None:
+    settings = load_here(tmp_path, RAVEN__VENUES__X__WS_URL=written).settings
+
+    assert settings.venue("x").ws_url == base
+
+
 def test_a_venue_hears_the_symbols_of_feeds_and_its_own(tmp_path: Path) -> None:
     settings = load_here(
         tmp_path, RAVEN__FEEDS__SYMBOLS="btcusdt, ethusdt", RAVEN__VENUES__X__SYMBOLS='["ETHUSDT","xrpusdt"]'
