@@ -35,6 +35,12 @@ EPILOG = """\
 Settings: config/default.toml, the file of RUN_MODE, --config, RAVEN__SECTION__KEY, these options; later wins.
 """
 
+# Panels of --help.
+COLLECT = "What to collect"
+SERVE = "Where to serve"
+SETTINGS = "Settings"
+SHOW = "What to show"
+
 app = typer.Typer(
     name="raven",
     rich_markup_mode="rich",
@@ -52,46 +58,88 @@ def _show_version(asked: bool) -> None:
 @app.command(epilog=EPILOG)
 def raven(
     replay_more: Annotated[list[Path] | None, typer.Argument(hidden=True, metavar="FILE...")] = None,
-    config: Annotated[
-        Path | None, typer.Option("--config", metavar="FILE", help="TOML or YAML file over the built-in settings.")
+    venue: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--venue", rich_help_panel=COLLECT, metavar="NAME", help="Venue to collect from; may be repeated."
+        ),
     ] = None,
-    host: Annotated[str | None, typer.Option("--host", metavar="HOST", help="Address to listen on.")] = None,
+    symbols: Annotated[
+        list[str] | None,
+        typer.Option("--symbols", rich_help_panel=COLLECT, metavar="A,B", help="Symbols to collect; may be repeated."),
+    ] = None,
+    demo: Annotated[
+        bool, typer.Option("--demo", rich_help_panel=COLLECT, help="Collect from the built-in exchange: no internet.")
+    ] = False,
+    replay: Annotated[
+        list[Path] | None,
+        typer.Option("--replay", rich_help_panel=COLLECT, metavar="FILE...", help="Collect from recordings instead."),
+    ] = None,
+    speed: Annotated[
+        float,
+        typer.Option(
+            "--speed",
+            rich_help_panel=COLLECT,
+            metavar="N",
+            min=0,
+            help="Replay N times as fast; 0: as fast as it goes.",
+        ),
+    ] = 1.0,
+    config: Annotated[
+        Path | None,
+        typer.Option(
+            "--config", rich_help_panel=SETTINGS, metavar="FILE", help="TOML or YAML file over the built-in settings."
+        ),
+    ] = None,
+    host: Annotated[
+        str | None, typer.Option("--host", rich_help_panel=SERVE, metavar="HOST", help="Address to listen on.")
+    ] = None,
     port: Annotated[
-        int | None, typer.Option("--port", metavar="PORT", min=0, max=65535, help="gRPC port; 0 takes a free one.")
+        int | None,
+        typer.Option(
+            "--port", rich_help_panel=SERVE, metavar="PORT", min=0, max=65535, help="gRPC port; 0 takes a free one."
+        ),
     ] = None,
     monitoring_port: Annotated[
         int | None,
         typer.Option(
-            "--monitoring-port", metavar="PORT", min=0, max=65535, help="One HTTP port for health and metrics."
+            "--monitoring-port",
+            rich_help_panel=SERVE,
+            metavar="PORT",
+            min=0,
+            max=65535,
+            help="One HTTP port for health and metrics.",
         ),
     ] = None,
     log_level: Annotated[
         str | None,
-        typer.Option("--log-level", metavar="|".join(LOG_LEVELS), help="The least that is logged."),
+        typer.Option(
+            "--log-level", rich_help_panel=SHOW, metavar="|".join(LOG_LEVELS), help="The least that is logged."
+        ),
     ] = None,
     database_url: Annotated[
-        str | None, typer.Option("--database-url", metavar="URL", help="InfluxDB to write ticks to.")
+        str | None,
+        typer.Option("--database-url", rich_help_panel=SERVE, metavar="URL", help="InfluxDB to write ticks to."),
     ] = None,
     max_connections: Annotated[
-        int | None, typer.Option("--max-connections", metavar="COUNT", min=1, help="gRPC connections at a time.")
+        int | None,
+        typer.Option(
+            "--max-connections", rich_help_panel=SERVE, metavar="COUNT", min=1, help="gRPC connections at a time."
+        ),
     ] = None,
-    venue: Annotated[
-        list[str] | None, typer.Option("--venue", metavar="NAME", help="Venue to collect from; may be repeated.")
-    ] = None,
-    symbols: Annotated[
-        list[str] | None, typer.Option("--symbols", metavar="A,B", help="Symbols to collect; may be repeated.")
-    ] = None,
-    demo: Annotated[bool, typer.Option("--demo", help="Collect from the built-in exchange: no internet.")] = False,
-    replay: Annotated[
-        list[Path] | None, typer.Option("--replay", metavar="FILE...", help="Collect from recordings instead.")
-    ] = None,
-    speed: Annotated[
-        float, typer.Option("--speed", metavar="N", min=0, help="Replay N times as fast; 0: as fast as it goes.")
-    ] = 1.0,
-    plain: Annotated[bool, typer.Option("--plain", help="Log lines instead of the live view.")] = False,
-    validate: Annotated[bool, typer.Option("--validate", help="Check the configuration and exit.")] = False,
+    plain: Annotated[
+        bool, typer.Option("--plain", rich_help_panel=SHOW, help="Log lines instead of the live view.")
+    ] = False,
+    validate: Annotated[
+        bool, typer.Option("--validate", rich_help_panel=SETTINGS, help="Check the configuration and exit.")
+    ] = False,
     print_config: Annotated[
-        bool, typer.Option("--print-config", help="Print the effective configuration, secrets masked, and exit.")
+        bool,
+        typer.Option(
+            "--print-config",
+            rich_help_panel=SETTINGS,
+            help="Print the effective configuration, secrets masked, and exit.",
+        ),
     ] = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
