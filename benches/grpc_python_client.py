@@ -17,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
@@ -167,7 +168,7 @@ def main() -> None:
         return
     os.sched_setaffinity(0, {1})
     command = [sys.executable, __file__, "--serve", "--rate", str(arguments.rate)]
-    rows = []
+    rows, load = [], os.getloadavg()[0]
     with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as server:
         assert server.stdin is not None
         assert server.stdout is not None
@@ -179,7 +180,13 @@ def main() -> None:
                 print(f"{name:15} batch {batch:5} {received / seconds:12,.0f} msg/s  {lost:10} lost", flush=True)
         server.stdin.close()
     if arguments.json:
-        what = {"command": " ".join(sys.argv), "machine": platform.platform(), "cpus": os.cpu_count(), "rows": rows}
+        what = {
+            "command": f"python benches/grpc_python_client.py --seconds {arguments.seconds:g} --rate {arguments.rate}",
+            "date": datetime.now(UTC).date().isoformat(),
+            "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+            "load_before": load,
+            "rows": rows,
+        }
         arguments.json.write_text(json.dumps(what, indent=1) + "\n", encoding="utf-8")
 
 
