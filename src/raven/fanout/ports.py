@@ -60,7 +60,10 @@ class Streams(Protocol):
         overflow: str = "gap",
         from_latest: bool = True,
     ) -> bool:
-        """Let a stream read a topic; attaching again changes the options and keeps the cursor."""
+        """Let a stream read a topic; attaching again changes the options and keeps the cursor.
+
+        Raises: KeyError when the topic has ended.
+        """
 
     def detach(self, stream_id: int, topic_id: int) -> bool:
         """Stop a stream's reading of a topic."""

@@ -331,18 +331,25 @@ class Fanout:
             previous = stream.held.get(topic)
             if previous is not None and previous.topic_id != topic_id:
                 self._streams.detach(stream.stream_id, previous.topic_id)
-            delivery = topics[topic]
-            stream.held[topic] = Held(topic_id, delivery)
-            self._streams.attach(
-                stream.stream_id,
-                topic_id,
-                depth=delivery.depth,
-                conflate_ms=delivery.conflate_ms,
-                overflow=delivery.overflow,
-                # A state is worth having at once; an old trade is not news.
-                from_latest=topic.data_type not in EVENTS,
-            )
+            try:
+                self._attach(stream, topic, topic_id, topics[topic])
+            except KeyError:
+                stream.held.pop(topic, None)
+                await self._release(stream.holder, topic)
+                failures[topic.name] = Unobtainable(f"{topic} has just ended; subscribe again", Status.UNAVAILABLE)
         return failures
+
+    def _attach(self, stream: Stream, topic: Topic, topic_id: int, delivery: Delivery) -> None:
+        stream.held[topic] = Held(topic_id, delivery)
+        self._streams.attach(
+            stream.stream_id,
+            topic_id,
+            depth=delivery.depth,
+            conflate_ms=delivery.conflate_ms,
+            overflow=delivery.overflow,
+            # A state is worth having at once; an old trade is not news.
+            from_latest=topic.data_type not in EVENTS,
+        )
 
     async def _acquire_all(self, holder: str, topics: Mapping[Topic, Delivery], failures: Failures) -> dict[Topic, int]:
         """Acquire topics side by side; what fails is added to `failures`."""

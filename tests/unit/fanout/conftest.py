@@ -72,8 +72,11 @@ class FakeStreams:
         self.attached: dict[int, dict[int, dict[str, Any]]] = {}
         self.options: dict[int, dict[str, int]] = {}
         self.ended: dict[int, tuple[int, str]] = {}
+        self.gone: set[int] = set()
 
     def attach(self, stream_id: int, topic_id: int, **options: Any) -> bool:
+        if topic_id in self.gone:
+            raise KeyError(f"there is no topic {topic_id}")
         self.attached.setdefault(stream_id, {})[topic_id] = options
         return True
 

@@ -302,6 +302,19 @@ async def test_a_deeper_book_replaces_the_shallower_one(scene: Scene) -> None:
     assert scene.streams.attached[1][scene.collector.ids[deep]]["depth"] == 500
 
 
+async def test_a_topic_that_ends_before_it_is_attached_is_unavailable_and_let_go(scene: Scene) -> None:
+    scene.streams.gone.add(1)
+
+    scene.open_stream(1, Subscribe("desk", ["BTCUSDT"], [TRADES]))
+    await scene.until(lambda: 1 in scene.streams.ended)
+
+    assert scene.streams.ended[1] == (
+        Status.UNAVAILABLE,
+        "binance_futures.BTCUSDT.TRADES has just ended; subscribe again",
+    )
+    assert not scene.collector.held
+
+
 async def test_a_unary_call_without_a_client_id_is_refused(scene: Scene) -> None:
     for refused in (scene.fanout.subscribe(Subscribe("", ["BTCUSDT"], [1])), scene.fanout.unsubscribe(Unsubscribe(""))):
         with pytest.raises(Refused, match="client_id is empty"):
