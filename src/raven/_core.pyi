@@ -139,8 +139,11 @@ class Engine:
         `limit` is the number of levels a side that was asked for: a side that reaches it proves only its own range.
         IGNORED: too old for what waits; REJECTED: broken or crossed. In both cases a new "resync" event follows.
         """
-    def desync(self, instrument: int, reason: str) -> None:
+    def desync(self, instrument: int, reason: str, *, book: bool = True) -> None:
         """Declare the book untrusted: the old one stays visible, flagged; the next diff brings a "resync" event.
+
+        With `book` False only the connection of its other streams was lost: a hole in trade ids that follows is then
+        marked with the reason reconnect.
 
         Reasons: reconnect, silence, requested, resubscribed, snapshot_failed, verify, paused.
         """

@@ -241,11 +241,16 @@ impl Instrument {
         self.publish_flagged(flags::STALE | flags::RESYNCING, recv_ns, scratch);
     }
 
+    /// The connection of its streams was lost: a hole in trade ids that follows has this cause.
+    pub fn note_reconnect(&mut self) {
+        self.was_reconnected = true;
+    }
+
     /// Declare the book untrusted from outside (a lost connection, a silent stream).
     pub fn desync(&mut self, reason: &'static str, recv_ns: i64, scratch: &mut Vec<u64>) {
         self.counters.gap += self.pending.clear() as u64;
         self.counters.pending = 0;
-        self.was_reconnected = true;
+        self.note_reconnect();
         if self.needs_book && self.state != State::Waiting {
             self.lose_sync(reason, recv_ns, scratch);
         } else {

@@ -201,10 +201,17 @@ impl Engine {
         with_bytes(body, |bytes| self.inner.on_snapshot(instrument, recv_ns, bytes, limit))
     }
 
-    fn desync(&mut self, instrument: u32, reason: &str) -> PyResult<()> {
+    #[pyo3(signature = (instrument, reason, *, book = true))]
+    fn desync(&mut self, instrument: u32, reason: &str, book: bool) -> PyResult<()> {
         self.at(instrument)?;
         let reason = known_reason(reason);
-        self.inner.with_instrument(instrument, |instrument, words| instrument.desync(reason, now_ns(), words));
+        self.inner.with_instrument(instrument, |instrument, words| {
+            if book {
+                instrument.desync(reason, now_ns(), words);
+            } else {
+                instrument.note_reconnect();
+            }
+        });
         Ok(())
     }
 

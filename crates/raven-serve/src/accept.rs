@@ -121,7 +121,7 @@ async fn connect(socket: TcpStream, tls: Option<TlsAcceptor>, caller: Caller) {
     }
 }
 
-/// Serve one connection to its end; false when it ended in an error.
+/// Serve one connection to its end; false when the peer never spoke HTTP/2.
 async fn serve<IO: AsyncRead + AsyncWrite + Unpin + 'static>(io: IO, caller: Caller) -> bool {
     let (io, received) = Watched::new(io);
     let local = Rc::clone(&caller.local);
@@ -142,7 +142,8 @@ async fn serve<IO: AsyncRead + AsyncWrite + Unpin + 'static>(io: IO, caller: Cal
     let (mut is_greeted, mut is_closing) = (false, false);
     loop {
         tokio::select! {
-            ended = connection.as_mut() => return ended.is_ok(),
+            // A client that goes away in the middle is no error of ours; its streams are closed either way.
+            _ = connection.as_mut() => return true,
             () = hello.as_mut(), if !is_greeted => {
                 is_greeted = true;
                 if received.get() < HELLO_BYTES {

@@ -1,0 +1,235 @@
+"""One venue: its streams spread over connections, its snapshots, its watchdog, its list of symbols."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from difflib import get_close_matches
+from typing import Any
+
+from raven.clock import Clock
+from raven.errors import DataValidation, RateLimited, RavenError
+from raven.ingest.engine_port import BookEngine
+from raven.ingest.rest import RestClient
+from raven.ingest.settings import IngestSettings, VenuePlan
+from raven.ingest.shard import Shard, ShardContext
+from raven.ingest.snapshots import SnapshotQueue
+from raven.ingest.watchdog import Watch, Watchdog
+from raven.observe import get_logger, record_connected, record_disconnected
+from raven.ports import Instrument, Stream, Venue
+from raven.resilience.backoff import Backoff
+from raven.resilience.bans import Bans
+from raven.resilience.pacing import Pacer
+from raven.topics import DataType
+
+__all__ = ["VenueFeed"]
+
+log = get_logger("ingest")
+
+_FIVE_MINUTES_S = 300.0
+# Listings change a few times per day.
+_LIST_AGAIN_S = 3600.0
+
+
+class VenueFeed:
+    """Everything that runs for one venue. Lives on the ingest loop."""
+
+    def __init__(
+        self,
+        venue: Venue,
+        handle: int,
+        engine: BookEngine,
+        settings: IngestSettings,
+        plan: VenuePlan,
+        clock: Clock,
+        bans: Bans,
+    ) -> None:
+        limits = venue.limits
+        self.venue = venue
+        self.handle = handle
+        """The engine's handle of the venue."""
+        self.shards: list[Shard] = []
+        self.listed: Mapping[str, Instrument] = {}
+        """Symbols of the venue; empty until its list could be fetched."""
+        weight = plan.request_weight_per_minute or limits.request_weight_per_minute
+        self._settings = settings
+        self._clock = clock
+        self._fixed_weight = bool(plan.request_weight_per_minute)
+        self._rest = RestClient(
+            venue, weight, clock, bans, timeout_s=settings.snapshot_timeout_s, share=settings.budget_share
+        )
+        self.snapshots = SnapshotQueue(venue, engine, self._rest, settings, clock)
+        attempts = plan.connections_per_five_minutes or limits.connections_per_five_minutes
+        self._context = ShardContext(
+            venue=venue,
+            venue_handle=handle,
+            engine=engine,
+            settings=settings,
+            clock=clock,
+            attempts=Pacer(attempts, _FIVE_MINUTES_S, clock),
+            messages_per_second=plan.messages_per_second or limits.messages_per_second,
+            on_connected=self._on_connected,
+            on_lost=self._on_lost,
+        )
+        self._streams_per_connection = plan.streams_per_connection or limits.streams_per_connection
+        self._engine = engine
+        self._homes: dict[str, Shard] = {}
+        self._symbols: dict[str, tuple[str, int, DataType]] = {}
+        """Stream name → symbol, engine handle, data type."""
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listed_once = asyncio.Event()
+        self.watchdog = Watchdog(self.watches, engine, settings, clock, venue.name)
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        """Begin."""
+        for work, name in (
+            (self.snapshots.run(), "snapshots"), (self.watchdog.run(), "watchdog"), (self._keep_listing(), "listing"),
+        ):  # fmt: skip
+            self._spawn(work, f"{name} {self.venue.name}")
+
+    async def stop(self) -> None:
+        """End all connections and tasks."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._rest.close()
+
+    def _spawn(self, work: Any, name: str) -> None:
+        task = asyncio.get_running_loop().create_task(work, name=name)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _keep_listing(self) -> None:
+        backoff = Backoff(1.0, 300.0)
+        while True:
+            pause = _LIST_AGAIN_S
+            try:
+                body = await self._rest.get(self.venue.instruments_request())
+                self.listed, weight = self.venue.instruments(body)
+                if weight and not self._fixed_weight:
+                    self._rest.set_weight_per_minute(weight)
+                self._listed_once.set()
+                log.info("symbols listed", venue=self.venue.name, symbols=len(self.listed))
+            except RavenError as error:
+                pause = max(backoff.next(), error.retry_after_s if isinstance(error, RateLimited) else 0.0)
+                log.warning(
+                    "symbols not listed", venue=self.venue.name, reason=error.message, retry_in_s=round(pause, 1)
+                )
+            await self._clock.sleep(pause)
+
+    async def wait_listed(self, seconds: float) -> None:
+        """Wait until the venue's symbols are known, or give up: collecting goes on without the list."""
+        if self._listed_once.is_set():
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self._listed_once.wait()
+        except TimeoutError:
+            log.warning("collecting without the list of symbols", venue=self.venue.name, waited_s=seconds)
+
+    # --- streams ----------------------------------------------------------------------------------------------------
+
+    def check_symbol(self, symbol: str) -> Instrument:
+        """Return what the venue says of a symbol; without a list every symbol is believed.
+
+        Raises: DataValidation naming the nearest symbols.
+        """
+        known = self.listed.get(symbol)
+        if known is not None:
+            return known
+        if not self.listed:
+            return Instrument(symbol, 0, 0)
+        near = get_close_matches(symbol, self.listed, n=3)
+        hint = f"did you mean {', '.join(near)}?" if near else "see the venue's list of symbols"
+        raise DataValidation(f"{self.venue.name} has no symbol {symbol!r}; {hint}")
+
+    def add(self, symbol: str, instrument: int, data_type: DataType) -> None:
+        """Start the streams of a data type."""
+        for stream in self.venue.streams(symbol, data_type):
+            if stream.name not in self._homes:
+                self._symbols[stream.name] = symbol, instrument, data_type
+                shard = self._shard_for(stream)
+                self._homes[stream.name] = shard
+                shard.add([stream.name])
+                if shard.is_connected:
+                    record_connected(self.venue.name, [symbol], shard.url)
+
+    def remove(self, symbol: str, data_type: DataType) -> None:
+        """End the streams of a data type."""
+        for stream in self.venue.streams(symbol, data_type):
+            shard = self._homes.pop(stream.name, None)
+            self._symbols.pop(stream.name, None)
+            self.watchdog.forget(stream.name)
+            if shard is not None:
+                shard.remove([stream.name])
+
+    def _shard_for(self, stream: Stream) -> Shard:
+        for shard in self.shards:
+            if shard.category == stream.category and len(shard.streams) < self._streams_per_connection:
+                return shard
+        shard = Shard(self._context, stream.category)
+        self.shards.append(shard)
+        self._spawn(shard.run(), f"{self.venue.name} {stream.category} {len(self.shards)}")
+        return shard
+
+    def watches(self) -> Iterable[Watch]:
+        """Return every stream that should be speaking."""
+        for name, (symbol, instrument, data_type) in self._symbols.items():
+            yield Watch(name, symbol, instrument, data_type, self._homes[name])
+
+    # --- what happens -----------------------------------------------------------------------------------------------
+
+    def shard_of(self, connection: int) -> Shard | None:
+        """Return the shard that an engine connection belongs to."""
+        return next((shard for shard in self.shards if shard.owns(connection)), None)
+
+    def _symbols_on(self, shard: Shard) -> set[str]:
+        return {self._symbols[name][0] for name in shard.streams if name in self._symbols}
+
+    def _on_connected(self, shard: Shard) -> None:
+        record_connected(self.venue.name, self._symbols_on(shard), shard.url)
+        for name in shard.streams:
+            self.watchdog.forget(name)
+
+    def _on_lost(self, shard: Shard, reason: str) -> None:
+        record_disconnected(self.venue.name, self._symbols_on(shard), _word(reason))
+        log.info("connection lost", venue=self.venue.name, url=shard.url, reason=reason)
+        books: dict[int, bool] = {}
+        for name in shard.streams:
+            if name in self._symbols:
+                _, instrument, data_type = self._symbols[name]
+                books[instrument] = books.get(instrument, False) or data_type is DataType.ORDERBOOK
+        for instrument, has_book in books.items():
+            self._engine.desync(instrument, "reconnect", book=has_book)
+
+    def status(self) -> list[dict[str, Any]]:
+        """Describe every connection, for people."""
+        now = self._clock.monotonic()
+        return [
+            {
+                "url": shard.url,
+                "connected": shard.is_connected,
+                "connected_s": None if shard.connected_since is None else round(now - shard.connected_since, 1),
+                "streams": len(shard.streams),
+                "refused": dict(shard.refused),
+                "reconnects": shard.reconnects,
+                "last_error": shard.last_error,
+            }
+            for shard in self.shards
+        ]
+
+
+def _word(reason: str) -> str:
+    """Return one of a few words for a metric's label."""
+    words = {"venue closed": "venue_closed", "rotated": "planned", "stopped": "planned", "no stream": "planned"}
+    words |= {"silent": "silence", "cannot connect": "unreachable", "message too long": "message_too_long"}
+    return next((word for start, word in words.items() if start in reason), "lost")
+
+
+def with_options(venue: Venue, options: Mapping[str, str]) -> Venue:
+    """Return a venue with single facts replaced (a recording that has other streams than the live venue)."""
+    return replace(venue, **options) if options else venue  # type: ignore[type-var]

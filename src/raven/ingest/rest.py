@@ -1,0 +1,100 @@
+"""REST requests to one venue: within its weight budget, and never before a ban ends."""
+
+from __future__ import annotations
+
+import aiohttp
+
+from raven.clock import Clock
+from raven.errors import DataValidation, NetworkTimeout, RateLimited
+from raven.observe import get_logger
+from raven.ports import Request, Venue
+from raven.resilience.bans import Bans
+from raven.resilience.pacing import Pacer
+
+__all__ = ["RestClient"]
+
+log = get_logger("ingest")
+
+_USED_WEIGHT = "X-MBX-USED-WEIGHT-1M"
+_MINUTE_S = 60.0
+# Without a Retry-After: the shortest ban that is reported for each status.
+_DEFAULT_BAN_S = {429: 60.0, 418: 120.0}
+# exchangeInfo of a large venue is some 20 MB.
+_MAX_BODY_BYTES = 64 * 1024 * 1024
+
+
+class RestClient:
+    """Asks one venue. All users of one venue share it, so that they share the budget."""
+
+    def __init__(
+        self, venue: Venue, weight_per_minute: float, clock: Clock, bans: Bans, *, timeout_s: float, share: float
+    ) -> None:
+        self._venue = venue
+        self._clock = clock
+        self._bans = bans
+        self._share = share
+        self._timeout = aiohttp.ClientTimeout(total=timeout_s)
+        self.budget = Pacer(weight_per_minute * share, _MINUTE_S, clock)
+        self._session: aiohttp.ClientSession | None = None
+
+    def set_weight_per_minute(self, weight: float) -> None:
+        """Take the venue's own figure."""
+        self.budget.set_limit(weight * self._share)
+
+    @property
+    def banned_s(self) -> float:
+        """For how many seconds more the venue wants no request."""
+        return self._bans.left_s(self._venue.name)
+
+    async def get(self, request: Request) -> bytes:
+        """Return the body of an answer.
+
+        Raises: RateLimited (nothing was sent, or the venue refused: come back after `retry_after_s`), NetworkTimeout
+        (no answer, or a server error: retryable), DataValidation (the venue refuses this request for good).
+        """
+        self._check_ban()
+        await self.budget.take(request.weight)
+        # Somebody else's request may have been refused while this one waited for its share.
+        self._check_ban()
+        if self._session is None:
+            self._session = aiohttp.ClientSession(timeout=self._timeout, headers={"User-Agent": "raven"})
+        url = f"{self._venue.rest_url}{request.path}"
+        try:
+            async with self._session.get(url, allow_redirects=False) as answer:
+                self._account(answer)
+                body = await answer.content.read(_MAX_BODY_BYTES)
+                self._judge(answer, body, url)
+                if not answer.content.at_eof():
+                    raise DataValidation(f"{url}: the answer is longer than {_MAX_BODY_BYTES} bytes")
+                return body
+        except (aiohttp.ClientError, OSError, TimeoutError) as error:
+            reason = f"no answer within {self._timeout.total:g} s" if isinstance(error, TimeoutError) else str(error)
+            raise NetworkTimeout(f"{url}: {reason or type(error).__name__}") from error
+
+    def _check_ban(self) -> None:
+        left = self.banned_s
+        if left > 0:
+            raise RateLimited(f"{self._venue.name} wants no request for another {left:.0f} s", left)
+
+    def _account(self, answer: aiohttp.ClientResponse) -> None:
+        used = answer.headers.get(_USED_WEIGHT, "")
+        if used.isdigit():
+            self.budget.note(float(used))
+
+    def _judge(self, answer: aiohttp.ClientResponse, body: bytes, url: str) -> None:
+        if answer.status in _DEFAULT_BAN_S:
+            wanted = answer.headers.get("Retry-After", "")
+            seconds = float(wanted) if wanted.replace(".", "", 1).isdigit() else _DEFAULT_BAN_S[answer.status]
+            self._bans.add(self._venue.name, seconds)
+            log.warning("rate limited", venue=self._venue.name, status=answer.status, retry_after_s=seconds)
+            raise RateLimited(f"{url}: {answer.status}, come back in {seconds:g} s", seconds)
+        if answer.status >= 500:
+            raise NetworkTimeout(f"{url}: {answer.status} {body[:200]!r}")
+        if answer.status != 200:
+            raise DataValidation(f"{url}: {answer.status} {body[:200]!r}; is the address right?")
+
+    async def close(self) -> None:
+        """Close the session."""
+        if self._session is not None:
+            await self._session.close()
+            self._session = None

@@ -1,0 +1,230 @@
+"""The ingest thread: its own event loop, the engine, every venue's feed. The rest of the program talks to it through
+`Ingest`, whose coroutines run on the caller's loop and whose readings may be taken from any thread.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import threading
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import asdict
+from typing import Any, TypeVar
+
+import uvloop
+from typing_extensions import Buffer
+
+from raven._core import Engine, Hub
+from raven.clock import Clock, SystemClock
+from raven.errors import InternalError
+from raven.ingest.collections import CONFIGURED, CONFIGURED_TYPES, Collections
+from raven.ingest.feed import VenueFeed, with_options
+from raven.ingest.quarantine import Quarantine
+from raven.ingest.settings import EngineSettings, IngestSettings, VenuePlan
+from raven.observe import get_logger
+from raven.observe.metrics import record_error
+from raven.ports import Venue
+from raven.resilience.bans import Bans
+from raven.topics import DataType
+
+__all__ = ["Ingest"]
+
+log = get_logger("ingest")
+
+Result = TypeVar("Result")
+
+
+class _EngineHost:
+    """The engine, together with what happens when it has something to tell. See `engine_port.BookEngine`."""
+
+    def __init__(self, engine: Engine, on_events: Callable[[], None]) -> None:
+        self.on_frame = engine.on_frame
+        self.open_connection = engine.open_connection
+        self.close_connection = engine.close_connection
+        self.desync = engine.desync
+        self.mark_stale = engine.mark_stale
+        self.last_seen = engine.last_seen
+        self._engine = engine
+        self.handle_events = on_events
+
+    def on_snapshot(self, instrument: int, recv_ns: int, body: Buffer, *, limit: int) -> int:
+        """Take one REST depth answer."""
+        return self._engine.on_snapshot(instrument, recv_ns, body, limit=limit)
+
+
+class Ingest:
+    """Collects from venues into a hub."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        venues: Sequence[tuple[Callable[..., Venue], VenuePlan]],
+        *,
+        settings: IngestSettings | None = None,
+        engine: EngineSettings | None = None,
+        clock: Clock | None = None,
+    ) -> None:
+        self.settings = settings or IngestSettings()
+        options = asdict(engine or EngineSettings())
+        ring_bytes = options.pop("ring_bytes")
+        self.hub = hub
+        self.engine = Engine(hub, **options)
+        self.feeds: dict[str, VenueFeed] = {}
+        self.plans = [plan for _, plan in venues]
+        self._factories = venues
+        self._ring_bytes: int = ring_bytes
+        self._clock = clock or SystemClock()
+        self._loop = uvloop.new_event_loop()
+        self._thread = threading.Thread(target=self._run, name="raven-ingest", daemon=True)
+        self._is_running = threading.Event()
+        self._stopped = False
+        self.collections: Collections
+        self.quarantine = Quarantine(self.settings.state_dir, self.settings.quarantine_max_bytes, self._clock)
+
+    # --- life -------------------------------------------------------------------------------------------------------
+
+    async def start(self) -> None:
+        """Start the thread and the configured collections; returns before anything is connected."""
+        self._thread.start()
+        await self.call(self._begin())
+
+    async def stop(self) -> None:
+        """End all connections, then the thread. Safe to call twice."""
+        if self._stopped or not self._thread.is_alive():
+            return
+        self._stopped = True
+        await self.call(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        await asyncio.to_thread(self._thread.join, 5.0)
+
+    def _run(self) -> None:
+        asyncio.set_event_loop(self._loop)
+        if self.settings.cpu is not None and hasattr(os, "sched_setaffinity"):
+            try:
+                os.sched_setaffinity(0, {self.settings.cpu})
+            except OSError as error:
+                log.warning("not pinned", cpu=self.settings.cpu, reason=str(error))
+        if self.settings.busy_poll:
+            self._loop.call_soon(self._spin)
+        self._loop.run_forever()
+        self._loop.close()
+
+    def _spin(self) -> None:
+        # A callback that is always due keeps the loop from sleeping in the kernel.
+        self._loop.call_soon(self._spin)
+
+    async def _begin(self) -> None:
+        bans_file = None if self.settings.state_dir is None else self.settings.state_dir / "bans.json"
+        bans = Bans(self._clock, bans_file)
+        host = _EngineHost(self.engine, self._on_events)
+        for factory, plan in self._factories:
+            venue = with_options(factory(ws_url=plan.ws_url, rest_url=plan.rest_url), plan.options)
+            handle = self.engine.add_venue(venue.name, venue.sequence_rule)
+            self.feeds[venue.name] = VenueFeed(venue, handle, host, self.settings, plan, self._clock, bans)
+        self.collections = Collections(self.engine, self.hub, self.feeds, self.settings, self._ring_bytes, self._clock)
+        for feed in self.feeds.values():
+            feed.start()
+        for plan in self.plans:
+            self._collect_configured(plan)
+
+    def _collect_configured(self, plan: VenuePlan) -> None:
+        async def collect() -> None:
+            for symbol in plan.symbols:
+                for data_type in CONFIGURED_TYPES:
+                    try:
+                        await self.collections.acquire(CONFIGURED, plan.name, symbol, data_type)
+                    except Exception as error:
+                        # A wrong symbol in the configuration must not keep the others from being collected.
+                        record_error(error, f"collecting {symbol} from {plan.name}")
+                        break
+
+        task = self._loop.create_task(collect(), name=f"configured symbols of {plan.name}")
+        self._starting = task
+
+    async def _end(self) -> None:
+        await asyncio.gather(*(feed.stop() for feed in self.feeds.values()))
+
+    async def call(self, work: Coroutine[Any, Any, Result]) -> Result:
+        """Run a coroutine on the ingest loop and wait for it on the caller's.
+
+        Raises: InternalError after `stop`, and whatever the coroutine raises.
+        """
+        if not self._thread.is_alive():
+            work.close()
+            raise InternalError("the ingest thread does not run")
+        return await asyncio.wrap_future(asyncio.run_coroutine_threadsafe(work, self._loop))
+
+    # --- collections, from any loop ---------------------------------------------------------------------------------
+
+    async def acquire(self, holder: str, venue: str, symbol: str, data_type: DataType, depth: int = 0) -> int:
+        """See `Collections.acquire`."""
+        return await self.call(self.collections.acquire(holder, venue, symbol, data_type, depth))
+
+    async def release(self, holder: str, venue: str, symbol: str, data_type: DataType) -> None:
+        """See `Collections.release`."""
+        await self.call(_run_now(lambda: self.collections.release(holder, venue, symbol, data_type)))
+
+    async def release_all(self, holder: str) -> None:
+        """See `Collections.release_all`."""
+        await self.call(_run_now(lambda: self.collections.release_all(holder)))
+
+    # --- what the engine has to tell ----------------------------------------------------------------------------------
+
+    def _on_events(self) -> None:
+        for event, connection, instrument, reason, number, raw in self.engine.take_events():
+            venue, symbol = self.collections.name_of(instrument)
+            match event:
+                case "resync":
+                    self._on_resync(venue, symbol, instrument, reason)
+                case "synced":
+                    log.info("book in sync", venue=venue, symbol=symbol, update_id=number)
+                    if venue:
+                        self.feeds[venue].snapshots.synced(instrument)
+                case "rejected":
+                    self.quarantine.keep(venue or self._venue_of(connection), symbol, reason, number, raw)
+                case "gap":
+                    log.warning("trades missing", venue=venue, symbol=symbol, missing=number, every_s=1)
+                case "control":
+                    self._on_control(connection, reason, raw)
+                case "overflow":
+                    log.error("engine events lost", lost=number, next="counters stay exact, see /metrics")
+
+    def _on_resync(self, venue: str, symbol: str, instrument: int, reason: str) -> None:
+        if venue:
+            if reason not in ("start", "snapshot_too_old"):
+                log.warning("book out of sync", venue=venue, symbol=symbol, reason=reason, next="snapshot")
+            self.feeds[venue].snapshots.request(instrument, symbol, reason)
+
+    def _on_control(self, connection: int, reason: str, raw: bytes) -> None:
+        for feed in self.feeds.values():
+            shard = feed.shard_of(connection)
+            if shard is None:
+                continue
+            if reason == "reply":
+                shard.on_reply(raw)
+            else:
+                log.warning("venue announces its end", venue=feed.venue.name, notice=reason, next="rotate")
+                shard.rotate()
+
+    def _venue_of(self, connection: int) -> str:
+        return next((name for name, feed in self.feeds.items() if feed.shard_of(connection)), "")
+
+    # --- readings, from any thread ------------------------------------------------------------------------------------
+
+    def status(self) -> dict[str, list[dict[str, Any]]]:
+        """Describe every connection of every venue."""
+        return {name: feed.status() for name, feed in self.feeds.items()}
+
+    def counters(self) -> list[tuple[str, str, str, dict[str, int]]]:
+        """Return `(venue, symbol, state, counters)` of every symbol that is collected."""
+        rows = []
+        for (venue, symbol), instrument in sorted(dict(self.collections.instruments()).items()):
+            try:
+                rows.append((venue, symbol, self.engine.state(instrument), self.engine.counters(instrument)))
+            except KeyError:
+                continue  # It was removed since the list was taken.
+        return rows
+
+
+async def _run_now(work: Callable[[], Result]) -> Result:
+    return work()

@@ -1,0 +1,1 @@
+"""Keeping on: pauses between attempts, budgets, bans."""
