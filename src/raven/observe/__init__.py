@@ -13,10 +13,11 @@ from raven.observe.metrics import (
     record_response,
     record_snapshot_request,
 )
-from raven.observe.native import InstrumentCounts, NativeCollector, NativeCounts, NativeSource
+from raven.observe.native import EngineSource, InstrumentCounts, NativeCollector, NativeCounts, NativeSource
 
 __all__ = [
     "REGISTRY",
+    "EngineSource",
     "Health",
     "InstrumentCounts",
     "MonitoringServer",

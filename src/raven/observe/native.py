@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -14,7 +15,7 @@ from prometheus_client.registry import Collector
 from raven.observe.labels import LabelCap
 from raven.observe.metrics import SYMBOLS
 
-__all__ = ["InstrumentCounts", "NativeCollector", "NativeCounts", "NativeSource"]
+__all__ = ["EngineCounters", "EngineSource", "InstrumentCounts", "NativeCollector", "NativeCounts", "NativeSource"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +46,64 @@ class NativeSource(Protocol):
     def counts(self) -> NativeCounts:
         """Return the present counts."""
         ...
+
+
+class EngineCounters(Protocol):
+    """The counting half of `raven._core.Engine`."""
+
+    def counters(self, instrument: int) -> dict[str, int]:
+        """Count the events of one symbol."""
+        ...
+
+    def totals(self) -> dict[str, int]:
+        """Count what belongs to no symbol."""
+        ...
+
+    def rejects(self) -> dict[str, int]:
+        """Count refused events by reason."""
+        ...
+
+    def state(self, instrument: int) -> str:
+        """Return how the book is."""
+        ...
+
+    def latency(self) -> list[int]:
+        """Return the counts of the latency histogram."""
+        ...
+
+    def latency_bounds(self) -> list[float]:
+        """Return the upper bounds of its buckets, microseconds; the last one is infinite."""
+        ...
+
+
+class EngineSource:
+    """Reads an engine and, when there is one, a gRPC server. The calls are short and hold the interpreter lock."""
+
+    def __init__(
+        self,
+        engine: EngineCounters,
+        instruments: Callable[[], Iterable[tuple[str, str, int]]],
+        grpc_stats: Callable[[], Mapping[str, int]] | None = None,
+    ) -> None:
+        """`instruments` lists `(venue, symbol, handle)` of what is collected now."""
+        self._engine = engine
+        self._instruments = instruments
+        self._grpc_stats = grpc_stats
+
+    def counts(self) -> NativeCounts:
+        """Return the present counts."""
+        engine = self._engine
+        return NativeCounts(
+            instruments=[
+                InstrumentCounts(venue, symbol, engine.state(handle), engine.counters(handle))
+                for venue, symbol, handle in tuple(self._instruments())
+            ],
+            totals=engine.totals(),
+            rejects=engine.rejects(),
+            latency=engine.latency(),
+            latency_bounds=engine.latency_bounds(),
+            grpc=self._grpc_stats() if self._grpc_stats else None,
+        )
 
 
 # Name without `_total`, help, key of `Engine.counters`.
@@ -173,12 +232,10 @@ class NativeCollector(Collector):
         running = 0
         total = 0.0
         below = 0.0
-        for bound, count in zip(counts.latency_bounds, counts.latency, strict=False):
+        for bound, count in zip(counts.latency_bounds, counts.latency, strict=True):
             running += count
-            total += count * (below + bound) / 2
+            total += count * ((below + bound) / 2 if math.isfinite(bound) else below)
             below = bound
-            buckets.append((str(float(bound)), running))
-        beyond = sum(counts.latency[len(buckets) :])
-        buckets.append(("+Inf", running + beyond))
-        family.add_metric(["all", "all"], buckets=buckets, sum_value=total + beyond * below)
+            buckets.append(("+Inf" if math.isinf(bound) else str(float(bound)), running))
+        family.add_metric(["all", "all"], buckets=buckets, sum_value=total)
         return family

@@ -1,8 +1,12 @@
+import math
+
+import pytest
+
 from raven.errors import NetworkTimeout
 from raven.observe import metrics
 from raven.observe.labels import LabelCap
 from raven.observe.metrics import REGISTRY, record_connected, record_disconnected, record_error, record_response
-from raven.observe.native import InstrumentCounts, NativeCollector, NativeCounts
+from raven.observe.native import EngineSource, InstrumentCounts, NativeCollector, NativeCounts
 from raven.observe.reference import reference
 
 CONTRACT = """
@@ -102,7 +106,7 @@ def test_native_counters_appear_under_the_promised_names() -> None:
 
 
 def test_the_latency_histogram_is_cumulative_and_counts_what_lies_beyond() -> None:
-    found = samples(NativeCounts(latency=[1, 2, 3, 4], latency_bounds=[1.0, 2.0, 4.0]))
+    found = samples(NativeCounts(latency=[1, 2, 3, 4], latency_bounds=[1.0, 2.0, 4.0, math.inf]))
 
     name = "processing_latency_microseconds_bucket"
     assert [found[name, "all", "all", bound] for bound in ("1.0", "2.0", "4.0", "+Inf")] == [1, 3, 6, 10]
@@ -129,3 +133,21 @@ def test_the_cap_reports_every_overflow() -> None:
     assert [cap.admit("a"), cap.admit("b"), cap.admit("a")] == ["a", "other", "a"]
     assert told == [1]
     assert metrics.SYMBOLS.on_overflow is not None
+
+
+def test_the_engine_is_read_through_its_own_names() -> None:
+    core = pytest.importorskip("raven._core", reason="the native engine is not built")
+    engine = core.Engine(core.Hub())
+    venue = engine.add_venue("v", "futures")
+    handle = engine.add_instrument(venue, "BTCUSDT", price_scale=1, quantity_scale=3)
+    connection = engine.open_connection(venue)
+    engine.on_frame(connection, 1, b'{"e":"aggTrade","E":1723075200000,"a":5,"s":"BTCUSDT","p":"61000.6","q":"0.125",'
+                    b'"f":1,"l":1,"T":1723075200000,"m":false}')  # fmt: skip
+
+    found = samples(EngineSource(engine, lambda: [("v", "BTCUSDT", handle)], lambda: {"connections": 1}).counts())
+
+    assert found["trades_processed_total", "BTCUSDT", "v"] == 1
+    assert found["raven_books", "v", "waiting"] == 1
+    assert found["raven_frames_total",] == 1
+    assert found["processing_latency_microseconds_count", "all", "all"] == 1
+    assert found["grpc_active_connections",] == 1
