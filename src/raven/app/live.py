@@ -112,19 +112,23 @@ class LiveView:
 
     def __init__(self, source: ViewSource) -> None:
         self._source = source
+        self._seen: tuple[Sequence[ViewRow], ViewTotals] | None = None
         self._mids: dict[tuple[str, str], deque[float]] = {}
 
-    def sample(self) -> None:
-        """Take one mid price per symbol for the charts; call it at a steady pace."""
-        for row in self._source.rows():
+    def look(self) -> None:
+        """Read the source once, and take a mid price per symbol for the charts; call it at a steady pace."""
+        self._seen = self._source.rows(), self._source.totals()
+        for row in self._seen[0]:
             if row.bid and row.ask:
                 mids = self._mids.setdefault((row.venue, row.symbol), deque(maxlen=SPARK_SAMPLES))
                 mids.append((float(row.bid) + float(row.ask)) / 2)
 
     def render(self, width: int = 120, height: int = 40) -> RenderableType:
-        """Return the whole view for a terminal of this size; columns and rows that do not fit are left out and said."""
-        totals = self._source.totals()
-        rows = self._source.rows()
+        """Return what the last look saw, for a terminal of this size; columns and rows that do not fit are left out and said."""
+        if self._seen is None:
+            self.look()
+        assert self._seen is not None
+        rows, totals = self._seen
         room = max(3, height - (11 if width >= WIDE_HEADER else 15))
         shown = rows[:room]
         parts: list[RenderableType] = [_header(totals, rows, width), self._table(shown, width)]
@@ -298,7 +302,7 @@ async def _show_live(view: LiveView, console: Console, clock: Clock) -> None:
     with Live(console=console, auto_refresh=False, redirect_stderr=True, redirect_stdout=False) as screen:
         try:
             while True:
-                view.sample()
+                view.look()
                 screen.update(view.render(console.width, console.height), refresh=True)
                 await clock.sleep(REFRESH_S)
         except asyncio.CancelledError:

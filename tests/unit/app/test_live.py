@@ -99,7 +99,7 @@ def test_an_unknown_book_is_a_dash_and_never_a_zero() -> None:
 def test_the_view_fits_every_width(width: int) -> None:
     rows = [BTC, replace(BTC, symbol="ETHUSDT", venue="demo_spot")]
     view = LiveView(Scripted(rows))
-    view.sample()
+    view.look()
 
     assert max(len(line) for line in drawn(view, width).splitlines()) <= width
 
@@ -118,7 +118,7 @@ def test_the_chart_follows_the_mid_price() -> None:
     view = LiveView(source)
     for cents in range(8):
         source.shown = [replace(BTC, bid=f"100.{cents}0", ask=f"100.{cents}2")]
-        view.sample()
+        view.look()
 
     assert "▁▂▃▄▅▆▇█" in drawn(view)
 
