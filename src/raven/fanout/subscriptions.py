@@ -12,6 +12,7 @@ from typing import Any
 
 from raven.clock import Clock, SystemClock
 from raven.errors import RavenError
+from raven.fanout.answers import ending, subscribed, unsubscribed
 from raven.fanout.clients import Client, Held, Roster, Stream
 from raven.fanout.data_types import EVENTS
 from raven.fanout.filters import Delivery
@@ -110,11 +111,7 @@ class Fanout:
                 held = client.topics()
         finally:
             self._end(client)
-        names = tuple(sorted(map(str, gone)))
-        if not gone:
-            has = ", ".join(sorted(map(str, held))[:5]) + (", …" if len(held) > 5 else "") if held else "nothing"
-            return Answer(False, f"client {request.client_id!r} holds no such topic; it holds {has}", ())
-        return Answer(True, f"unsubscribed from {_topics(len(names))}", names)
+        return unsubscribed(client.client_id, gone, held)
 
     # ── streams ─────────────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -277,7 +274,7 @@ class Fanout:
                 failures = await self._hold_all(stream, topics)
             if failures:
                 # A stream has no answer to put this in, and saying nothing would be a silent hole.
-                raise Unobtainable(_explain(failures), next(iter(failures.values())).status)
+                raise ending(failures)
 
     async def _join(self, stream: Stream, client_id: str) -> Client:
         now = self._now()
@@ -289,7 +286,7 @@ class Fanout:
                 self._configure(stream, client.batch, client.heartbeat_ms)
                 failures = await self._hold_all(stream, client.standing)
             if failures:
-                raise Unobtainable(_explain(failures), next(iter(failures.values())).status)
+                raise ending(failures)
         return client
 
     async def _add_standing(self, client: Client, wish: Wish) -> Answer:
@@ -303,16 +300,9 @@ class Fanout:
             self._configure(stream, wish.filters.batch, wish.filters.heartbeat_ms)
             lost = await self._hold_all(stream, obtained)
             if lost:
-                self._refuse(stream, next(iter(lost.values())).status, _explain(lost))
-        names = tuple(sorted(map(str, obtained)))
-        flows = f"flowing into {len(client.streams)} open stream(s)" if client.streams else (
-            f"waiting for a StreamMarketData stream with client_id {client.client_id!r} "
-            f"(kept {self._interest_ttl_s:.0f} s without one)"
-        )  # fmt: skip
-        if failures:
-            rest = f"; subscribed to {_topics(len(names))}, {flows}" if names else ""
-            return Answer(False, _explain(failures) + rest, names)
-        return Answer(True, f"subscribed to {_topics(len(names))}, {flows}", names)
+                refusal = ending(lost)
+                self._refuse(stream, refusal.status, refusal.message)
+        return subscribed(client.client_id, obtained, failures, len(client.streams), self._interest_ttl_s)
 
     async def _locate(self, wish: Wish, client: Client) -> tuple[dict[Topic, Delivery], Failures]:
         topics, failures = await locate(self._collector, wish, self._start_timeout_s)
@@ -418,13 +408,3 @@ class Fanout:
 
 def _named(topic: Topic, symbols: frozenset[str], kinds: frozenset[int]) -> bool:
     return (not symbols or topic.symbol in symbols) and (not kinds or topic.data_type in kinds)
-
-
-def _topics(count: int) -> str:
-    return f"{count} topic{'' if count == 1 else 's'}"
-
-
-def _explain(failures: Failures) -> str:
-    reasons = list(dict.fromkeys(failure.message for failure in failures.values()))
-    more = f"; and {len(reasons) - 5} more like these" if len(reasons) > 5 else ""
-    return "; ".join(reasons[:5]) + more

@@ -178,6 +178,8 @@ async def test_a_stream_ends_with_a_status_that_explains(
     assert client.ended is not None
     assert client.ended.code().name == status
     assert says in client.ended.details()
+    await scene.until(lambda: scene.face.stats()["fanout_streams"] == 0)
+    assert not any(scene.market.holders.values())
 
 
 async def test_an_unknown_symbol_by_unary_call_is_success_false(scene: Scene) -> None:

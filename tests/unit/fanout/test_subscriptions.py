@@ -109,7 +109,7 @@ async def test_standing_interest_flows_into_every_open_stream(scene: Scene) -> N
 
     answer = await scene.fanout.subscribe(Subscribe("desk", ["BTCUSDT"], [TRADES]))
 
-    assert "flowing into 2 open stream(s)" in answer.message
+    assert "flowing into 2 open streams" in answer.message
     assert sorted(scene.streams.attached) == [1, 2]
 
 
