@@ -124,7 +124,7 @@ class LiveView:
                 mids.append((float(row.bid) + float(row.ask)) / 2)
 
     def render(self, width: int = 120, height: int = 40) -> RenderableType:
-        """Return what the last look saw, for a terminal of this size; columns and rows that do not fit are left out and said."""
+        """Return what the last look saw, for a terminal of this size; what does not fit is left out."""
         if self._seen is None:
             self.look()
         assert self._seen is not None
