@@ -57,7 +57,7 @@ class Peer:
         await self._process.communicate()
 
 
-async def start(peer: str, market: str, exchange: Exchange, environment: dict[str, str]) -> Peer:
+async def start(peer: str, market: str, exchange: Exchange, folder: Path, environment: dict[str, str]) -> Peer:
     server = exchange.market(market)
     where = ["--market", market, "--ws", server.ws_url, "--rest", server.rest_url, "--symbol", SYMBOL[market]]
     where += ["--spot-rest", exchange.market("spot").rest_url]
@@ -68,6 +68,7 @@ async def start(peer: str, market: str, exchange: Exchange, environment: dict[st
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         env={**os.environ, **environment},
+        cwd=folder,
     )
     return Peer(process)
 
@@ -111,7 +112,7 @@ async def test_a_public_client_keeps_a_book_that_agrees(peer, market, tmp_path):
             depth = len(theirs[0]) if theirs else 0
             return depth >= 5 and theirs == best(exchange, market, depth)
 
-        client = await start(peer, market, exchange, environment)
+        client = await start(peer, market, exchange, tmp_path, environment)
         try:
             async with asyncio.timeout(60):
                 await until(has_book)

@@ -12,6 +12,7 @@ from typing import Annotated
 import typer
 import uvloop
 
+from raven.errors import RavenError
 from raven.exchange.config import ExchangeConfig, ReplayConfig
 from raven.exchange.server import Exchange
 
@@ -49,12 +50,25 @@ def main(
     port: Annotated[int, typer.Option(help="First port; 0 takes free ones.")] = 0,
     layout: Annotated[str, typer.Option(help="Age of the frames: current or 2024.")] = "current",
     limits: Annotated[bool, typer.Option(help="Enforce the venue's limits.")] = True,
-    replay: Annotated[list[Path] | None, typer.Option(help="Play these recordings, in this order, instead.")] = None,
+    replay: Annotated[
+        list[Path] | None, typer.Option(help="Play a recording instead; repeat for several files, in order.")
+    ] = None,
     speed: Annotated[str, typer.Option(help="Replay speed: 1, N, or max.")] = "1",
+    start: Annotated[str, typer.Option(help="When a replay starts: quiet, all or manual.")] = "quiet",
+    agg_from_trades: Annotated[bool, typer.Option(help="Serve @aggTrade from recorded @trade.")] = False,
+    faults: Annotated[Path | None, typer.Option(help="JSON file of faults to inject.")] = None,
+    chaos: Annotated[float, typer.Option(help="Faults by chance, so many per minute.")] = 0.0,
+    fault_seed: Annotated[int, typer.Option(help="Seed of faults by chance.")] = 1,
     parent_stdin: Annotated[bool, typer.Option(help="Stop when standard input closes.")] = False,
 ) -> None:
     """Run the built-in exchange on loopback."""
     try:
+        recording = None
+        if replay:
+            pace = 0.0 if speed == "max" else float(speed)
+            recording = ReplayConfig(
+                files=tuple(replay), speed=pace, start=start, agg_trades_from_trades=agg_from_trades
+            )
         config = ExchangeConfig(
             markets=tuple(name.strip() for name in markets.split(",")),
             symbols=tuple(name.strip().upper() for name in symbols.split(",") if name.strip()),
@@ -66,13 +80,20 @@ def main(
             port=port,
             layout=layout,
             enforce_limits=limits,
-            replay=ReplayConfig(files=tuple(replay), speed=0.0 if speed == "max" else float(speed)) if replay else None,
+            replay=recording,
+            fault_script=faults,
+            chaos_per_minute=chaos,
+            fault_seed=fault_seed,
         )
     except ValueError as error:
         typer.echo(f"raven.exchange: {error}", err=True)
         raise typer.Exit(2) from None
-    with contextlib.suppress(KeyboardInterrupt):
-        uvloop.run(serve(config, parent_stdin=parent_stdin))
+    try:
+        with contextlib.suppress(KeyboardInterrupt):
+            uvloop.run(serve(config, parent_stdin=parent_stdin))
+    except (RavenError, OSError) as error:
+        typer.echo(f"raven.exchange: {error}", err=True)
+        raise typer.Exit(1) from None
 
 
 if __name__ == "__main__":

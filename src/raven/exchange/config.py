@@ -65,6 +65,8 @@ class ExchangeConfig:
     """Whether message, stream, connection and weight limits are enforced; weights are counted in any case."""
     rules: Mapping[str, MarketRules] = field(default_factory=dict)
     """Replacements for the documented numbers, by market."""
+    turn: int = 128
+    """How many orders may arrive before sockets are written; 1 writes each at once, for those who measure latency."""
     max_backlog_bytes: int = 64 * 1024 * 1024
     """A connection that reads so slowly that more than this waits for it is cut off."""
     replay: ReplayConfig | None = None
@@ -87,8 +89,12 @@ class ExchangeConfig:
             raise ValueError(f"levels {self.levels} must be at least 20, the deepest partial book")
         if self.fastest_depth_ms < 1:
             raise ValueError(f"fastest_depth_ms {self.fastest_depth_ms} must be at least 1")
+        if self.turn < 1:
+            raise ValueError(f"turn {self.turn} must be at least 1 order")
         if self.host not in ("127.0.0.1", "localhost", "::1", "0.0.0.0"):  # noqa: S104 - inside a container
             raise ValueError(f"host {self.host!r} must be a loopback address (or 0.0.0.0 inside a container)")
+        if self.replay is not None and self.replay.start not in ("quiet", "all", "manual"):
+            raise ValueError(f"replay start {self.replay.start!r} is not one of quiet, all, manual")
         if self.replay is not None and len(self.markets) != 1:
             raise ValueError(f"a replay needs exactly one market, not {list(self.markets)}")
 

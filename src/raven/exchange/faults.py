@@ -25,6 +25,8 @@ REST_FAULTS = ("slow_snapshot", "http_500", "truncated_snapshot", "stale_snapsho
 """Faults of REST answers."""
 CONNECTION_FAULTS = ("disconnect", "reset", "half_open", "refuse", "server_shutdown")
 """Faults of connections."""
+# A full snapshot has some 50 kB; with hundreds of symbols not all of them can be kept for going stale.
+_KEPT_SNAPSHOTS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +220,11 @@ class FaultBoard:
     def keep_snapshot(self, market: Market, params: Mapping[str, str], body: str, *, stale: bool) -> str:
         """Keep the first depth answer per symbol and limit, and return it again when a stale one is wanted."""
         key = (market, f"{params.get('symbol')}:{params.get('limit')}")
-        first = self._snapshots.setdefault(key, body)
+        first = self._snapshots.get(key)
+        if first is None:
+            if len(self._snapshots) >= _KEPT_SNAPSHOTS:
+                del self._snapshots[next(iter(self._snapshots))]
+            first = self._snapshots[key] = body
         return first if stale else body
 
     async def sleep(self, seconds: float) -> None:

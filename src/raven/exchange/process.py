@@ -9,10 +9,12 @@ from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, Self
 
+from raven.errors import InternalError
+
 _STOP_GRACE_S = 5.0
 
 
-class ExchangeStartError(RuntimeError):
+class ExchangeStartError(InternalError):
     """The exchange's process ended or said nothing; the message has its last words."""
 
 

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
+from raven.errors import DataValidation
 from raven.exchange.instruments import Instrument, make_instrument
 from raven.exchange.markets import Market
 
@@ -29,7 +30,7 @@ _EVENT_STREAMS = {
 }
 
 
-class RecordingError(ValueError):
+class RecordingError(DataValidation):
     """A recording cannot be played; the message names file, line and what was expected."""
 
 
@@ -92,8 +93,6 @@ def read_lines(files: Sequence[Path]) -> Iterator[Line]:
         except OSError as error:
             raise RecordingError(f"{path}: cannot be read: {error}") from None
         except (ValueError, KeyError, EOFError) as error:
-            if isinstance(error, RecordingError):
-                raise
             raise RecordingError(f"{path}: {error}") from None
 
 

@@ -24,10 +24,9 @@ from raven.exchange.truth import TrueBook
 from raven.exchange.weights import WeightMeter
 from raven.exchange.ws_server import WebSocketServer
 
-# How many timers fire before sockets get their turn: under full load a turn of the loop stays below some milliseconds.
-_TURN = 128
-# The shortest sleep: event loops count in milliseconds, and one write per connection and millisecond is cheap.
-_TICK_S = 0.0005
+# The shortest sleep. uvloop counts in whole milliseconds, so anything shorter would spin; one write per connection and
+# millisecond is cheap.
+_TICK_S = 0.001
 
 
 class MarketServer:
@@ -301,7 +300,7 @@ class Exchange:
     async def _drive(self) -> None:
         timeline = self.timeline
         while True:
-            done = timeline.run_until(timeline.wall_ns(), _TURN)
+            done = timeline.run_until(timeline.wall_ns(), self.config.turn)
             self.flush()
             if not done:
                 await asyncio.sleep(0)
