@@ -20,7 +20,8 @@ def subscribed(
     if streams:
         where = f"flowing into {streams} open stream{'' if streams == 1 else 's'}"
     else:
-        where = f"waiting for a StreamMarketData stream with client_id {client_id!r} (kept {interest_ttl_s:.0f} s without one)"
+        kept = f"kept {interest_ttl_s:.0f} s without one"
+        where = f"waiting for a StreamMarketData stream with client_id {client_id!r} ({kept})"
     done = f"subscribed to {count(names)}, {where}"
     if not failures:
         return Answer(True, done, names)

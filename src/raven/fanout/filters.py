@@ -65,7 +65,7 @@ FILTERS = (
     ),
     FilterRule(
         "venue",
-        "a configured venue, e.g. `binance_futures`",
+        "one of the configured venues (`feeds.venues`)",
         "the first configured venue that has the symbol",
         "Which venue's symbol is meant. Subscribe once per venue to hear several.",
     ),
