@@ -35,7 +35,10 @@ def ask(route: str) -> int:
         body, status = error.read(), error.code
     except OSError as error:
         reason = getattr(error, "reason", error)
-        print(f"nobody answers at {url} ({reason}); start a server with `make run`, or set HEALTH_CHECK_PORT", file=sys.stderr)
+        print(
+            f"nobody answers at {url} ({reason}); start a server with `make run`, or set HEALTH_CHECK_PORT",
+            file=sys.stderr,
+        )
         return 1
     print(json.dumps(json.loads(body), indent=2))
     return 0 if status == 200 else 1

@@ -1,7 +1,7 @@
 """Pin what is installed: writes requirements/run.txt and requirements/dev.txt from pyproject.toml.
 
-    python scripts/lock.py            # newest versions that satisfy pyproject.toml, resolved in a fresh environment
-    python scripts/lock.py --check    # fail when pyproject.toml names a package that is not pinned
+python scripts/lock.py            # newest versions that satisfy pyproject.toml, resolved in a fresh environment
+python scripts/lock.py --check    # fail when pyproject.toml names a package that is not pinned
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
 PINS = {name: PROJECT / "requirements" / f"{name}.txt" for name in ("run", "dev")}
-HEADER = "# Written by `make lock` from pyproject.toml. The versions that CI runs; the package itself accepts newer ones.\n"
+HEADER = (
+    "# Written by `make lock` from pyproject.toml. The versions that CI runs; the package itself accepts newer ones.\n"
+)
 
 
 def wanted() -> dict[str, list[str]]:
