@@ -172,7 +172,7 @@ class Fanout:
         for client in self.roster.idle(now, self._interest_ttl_s):
             self.roster.forget(client)
             log.info("standing interest expired", client=client.client_id, topics=len(client.standing))
-            await self._collector.release_all(client.holder)
+            await self._release_all(client.holder)
 
     async def run(self, interval_s: float = 1.0) -> None:
         """Expire what is due until cancelled."""
@@ -189,7 +189,7 @@ class Fanout:
             self.stream_closed(stream.stream_id, "the server stops")
         for client in self.roster:
             self.roster.forget(client)
-            await self._collector.release_all(client.holder)
+            await self._release_all(client.holder)
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
 
@@ -374,7 +374,17 @@ class Fanout:
             await self._release(stream.holder, topic)
 
     async def _release(self, holder: str, topic: Topic) -> None:
-        await self._collector.release(holder, topic.venue, topic.symbol, topic.data_type)
+        try:
+            await self._collector.release(holder, topic.venue, topic.symbol, topic.data_type)
+        except RavenError as error:
+            log.warning("a topic could not be let go", topic=topic.name, holder=holder, reason=error.message)
+
+    async def _release_all(self, holder: str) -> None:
+        try:
+            await self._collector.release_all(holder)
+        except RavenError as error:
+            # Whoever collects has stopped before us: nothing is held any more.
+            log.debug("nothing left to let go", holder=holder, reason=error.message)
 
     def _configure(self, stream: Stream, batch: int | None, heartbeat_ms: int | None) -> None:
         if batch is None and heartbeat_ms is None:
@@ -398,7 +408,7 @@ class Fanout:
         for task in stream.tasks:
             task.cancel()
         await asyncio.gather(*stream.tasks, return_exceptions=True)
-        await self._collector.release_all(stream.holder)
+        await self._release_all(stream.holder)
 
     def _spawn(self, work: Coroutine[Any, Any, None], owner: set[asyncio.Task[None]]) -> None:
         task = asyncio.get_running_loop().create_task(work)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import pytest_asyncio
 
+from raven.errors import InternalError
 from raven.fanout import Fanout, Heartbeat, Limits, Subscribe, Unobtainable, Unsubscribe
 from raven.testing import ManualClock
 from raven.topics import DataType
@@ -29,6 +30,7 @@ class FakeCollector:
         self.gates: dict[str, asyncio.Event] = {}
         self.failing: dict[str, Exception] = {}
         self.acquired = 0
+        self.stopped = False
 
     def venues(self) -> Sequence[str]:
         return list(self.configured)
@@ -58,6 +60,8 @@ class FakeCollector:
             self.held.pop((venue, symbol, data_type), None)
 
     async def release_all(self, holder: str) -> None:
+        if self.stopped:
+            raise InternalError("the ingest thread does not run")
         for key in list(self.held):
             await self.release(holder, *key)
 

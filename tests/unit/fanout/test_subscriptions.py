@@ -315,6 +315,17 @@ async def test_a_topic_that_ends_before_it_is_attached_is_unavailable_and_let_go
     assert not scene.collector.held
 
 
+async def test_closing_after_the_collector_has_stopped_is_no_error(scene: Scene) -> None:
+    scene.open_stream(1, Subscribe("desk", ["BTCUSDT"], [TRADES]))
+    await scene.fanout.subscribe(Subscribe("other", ["BTCUSDT"], [TRADES]))
+    await scene.until(lambda: 1 in scene.streams.attached)
+    scene.collector.stopped = True
+
+    await scene.fanout.close()
+
+    assert scene.fanout.stats() == {"clients": 0, "streams": 0, "topics": 0, "subscriptions": 0}
+
+
 async def test_a_unary_call_without_a_client_id_is_refused(scene: Scene) -> None:
     for refused in (scene.fanout.subscribe(Subscribe("", ["BTCUSDT"], [1])), scene.fanout.unsubscribe(Unsubscribe(""))):
         with pytest.raises(Refused, match="client_id is empty"):
