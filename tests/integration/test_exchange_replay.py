@@ -15,7 +15,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from raven.exchange import Exchange, ExchangeConfig, ReplayConfig
+from raven.exchange import Exchange, ExchangeConfig, Fault, ReplayConfig
 from raven.exchange.recording import read_lines
 from raven.exchange.reference import ReferenceBook
 
@@ -270,3 +270,24 @@ async def test_exchange_info_has_the_recorded_symbols_and_steps(short):
         symbols = (await answer.json())["symbols"]
 
         assert [(one["symbol"], one["filters"][0]["tickSize"]) for one in symbols] == [("BTCUSDT", "1.0")]
+
+
+async def test_a_half_open_client_does_not_hold_a_replay_up(tmp_path):
+    lines = [
+        frame(number, "btcusdt@trade", json.dumps({"e": "trade", "t": number, "x": "x" * 4000}))
+        for number in range(5000)
+    ]
+    path = record(tmp_path / "many.gz", *lines)
+    async with replay("usdm", path, start="manual") as player:
+        socket = await player.session.ws_connect(player.exchange.ws_url + "/public/ws/btcusdt@trade", max_msg_size=0)
+        player.exchange.start_replay()
+        server = player.exchange.market("usdm").ws
+        async with asyncio.timeout(5):
+            while not server.is_backed_up:  # noqa: ASYNC110 - polled: the client's buffers fill in their own time
+                await asyncio.sleep(0.01)
+
+        player.exchange.inject(Fault("half_open"))
+
+        async with asyncio.timeout(10):
+            await player.exchange.replay_finished()
+        await socket.close()

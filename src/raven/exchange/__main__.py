@@ -91,7 +91,7 @@ def main(
     try:
         with contextlib.suppress(KeyboardInterrupt):
             uvloop.run(serve(config, parent_stdin=parent_stdin))
-    except (RavenError, OSError) as error:
+    except (RavenError, OSError, ValueError) as error:
         typer.echo(f"raven.exchange: {error}", err=True)
         raise typer.Exit(1) from None
 

@@ -220,6 +220,7 @@ class Connection(WSListener):
             timer.cancel()
         if self._transport is not None:
             self._transport.underlying_transport.pause_reading()
+        self.server.drained()
 
     def announce_shutdown(self) -> None:
         """Send `serverShutdown`: the client should open another connection at once."""

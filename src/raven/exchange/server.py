@@ -299,6 +299,8 @@ class Exchange:
 
     async def _drive(self) -> None:
         timeline = self.timeline
+        # A replay sets its next timer while this sleeps; a generated market has planned its next order before.
+        idle = _TICK_S if self.config.replay is not None else 5 * _TICK_S
         while True:
             done = timeline.run_until(timeline.wall_ns(), self.config.turn)
             self.flush()
@@ -306,8 +308,8 @@ class Exchange:
                 await asyncio.sleep(0)
                 continue
             due = timeline.next_due_ns()
-            wait = _TICK_S if due is None else (due - timeline.wall_ns()) / SECOND
-            await asyncio.sleep(min(max(wait, _TICK_S), 0.02))
+            wait = idle if due is None else (due - timeline.wall_ns()) / SECOND
+            await asyncio.sleep(max(_TICK_S, min(wait, idle)))
 
 
 def _concerns(fault: Fault, connection: Connection) -> bool:

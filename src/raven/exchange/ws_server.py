@@ -91,8 +91,8 @@ class WebSocketServer:
 
     @property
     def is_backed_up(self) -> bool:
-        """Whether a client reads more slowly than we write."""
-        return any(connection.paused for connection in self.connections.values())
+        """Whether a client reads more slowly than we write; one that was made half-open does not count."""
+        return any(one.paused and not one.muted and not one.closing for one in self.connections.values())
 
     async def wait_drained(self) -> None:
         """Wait until every client has caught up."""
