@@ -48,7 +48,14 @@ class ExchangeProcess:
         paths = [path for path in sys.path if path]
         environment = {**os.environ, "PYTHONPATH": os.pathsep.join(paths)}
         self._process = subprocess.Popen(  # noqa: S603 - our own interpreter and module
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=environment,
+            # Ctrl-C in a terminal reaches the whole group; the child goes when its parent has let go of it.
+            start_new_session=True,
         )
         assert self._process.stdout is not None
         watchdog = threading.Timer(self._timeout_s, self._process.kill)

@@ -86,6 +86,16 @@ class Collections:
             raise InternalError(f"the engine has no topic {topic}, though it collects it")
         return topic_id
 
+    async def offers(self, venue: str, symbol: str, data_type: DataType) -> bool:
+        """Say whether a venue lists a symbol and has this kind of data for it; without a list it is believed to.
+
+        Raises: ConfigurationError for a venue that is not configured.
+        """
+        feed = self.feed(venue)
+        await feed.wait_listed(_LIST_WAIT_S)
+        is_listed = not feed.listed or symbol.upper() in feed.listed
+        return is_listed and bool(feed.venue.streams(symbol.upper(), data_type))
+
     def release(self, holder: str, venue: str, symbol: str, data_type: DataType) -> None:
         """Let go of a collection; unknown holders are ignored."""
         collection = self._collections.get(Topic(venue, symbol.upper(), data_type))

@@ -181,6 +181,11 @@ class VenueFeed:
         for name, (symbol, instrument, data_type) in self._symbols.items():
             yield Watch(name, symbol, instrument, data_type, self._homes[name])
 
+    def is_connected(self, symbol: str) -> bool:
+        """Whether all streams of a symbol are being received; called from other threads, too."""
+        homes = [self._homes.get(name) for name, row in self._symbols.copy().items() if row[0] == symbol]
+        return bool(homes) and all(shard is not None and shard.is_connected for shard in homes)
+
     # --- what happens -----------------------------------------------------------------------------------------------
 
     def shard_of(self, connection: int) -> Shard | None:

@@ -160,6 +160,21 @@ class Ingest:
         """See `Collections.acquire`."""
         return await self.call(self.collections.acquire(holder, venue, symbol, data_type, depth))
 
+    def venues(self) -> Sequence[str]:
+        """Name the venues, the preferred one first."""
+        return [plan.name for plan in self.plans]
+
+    def symbols(self, venue: str) -> Sequence[str]:
+        """Name the symbols that are configured for a venue."""
+        return next((plan.symbols for plan in self.plans if plan.name == venue), ())
+
+    async def offers(self, venue: str, symbol: str, data_type: DataType) -> bool:
+        """Say whether a venue lists a symbol and has this kind of data for it.
+
+        Raises: ConfigurationError for a venue that is not configured.
+        """
+        return await self.call(self.collections.offers(venue, symbol, data_type))
+
     async def release(self, holder: str, venue: str, symbol: str, data_type: DataType) -> None:
         """See `Collections.release`."""
         await self.call(_run_now(lambda: self.collections.release(holder, venue, symbol, data_type)))
@@ -215,10 +230,19 @@ class Ingest:
         """Describe every connection of every venue."""
         return {name: feed.status() for name, feed in self.feeds.items()}
 
+    def instruments(self) -> list[tuple[tuple[str, str], int]]:
+        """Return `((venue, symbol), engine handle)` of everything that is collected, sorted."""
+        return sorted(dict(self.collections.instruments()).items())
+
+    def is_connected(self, venue: str, symbol: str) -> bool:
+        """Whether all streams of a symbol are being received."""
+        feed = self.feeds.get(venue)
+        return feed is not None and feed.is_connected(symbol)
+
     def counters(self) -> list[tuple[str, str, str, dict[str, int]]]:
         """Return `(venue, symbol, state, counters)` of every symbol that is collected."""
         rows = []
-        for (venue, symbol), instrument in sorted(dict(self.collections.instruments()).items()):
+        for (venue, symbol), instrument in self.instruments():
             try:
                 rows.append((venue, symbol, self.engine.state(instrument), self.engine.counters(instrument)))
             except KeyError:

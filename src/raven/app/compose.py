@@ -1,0 +1,284 @@
+"""The server, put together: the one file that names concrete classes and says who hears whom.
+
+venues → ingest (own thread, engine) → hub (rings) → gRPC server (own thread) → clients
+                                         fan-out: who may read what ↗
+metrics, health and the live view read what the others count.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sys
+from pathlib import Path
+
+from raven import __version__
+from raven._core import GrpcServer, Hub
+from raven.app.engine_view import Endpoints, EngineView
+from raven.app.lifecycle import Lifecycle, run_program
+from raven.app.live import show
+from raven.app.options import RunOptions
+from raven.app.stand_in import StandIn, demo, replay
+from raven.config import Settings
+from raven.errors import ConfigurationError
+from raven.fanout import Fanout, Limits
+from raven.ingest.settings import EngineSettings, IngestSettings, VenuePlan
+from raven.ingest.thread import Ingest
+from raven.observe import (
+    REGISTRY,
+    EngineSource,
+    Health,
+    MonitoringServer,
+    NativeCollector,
+    Status,
+    configure_logs,
+    get_logger,
+)
+from raven.registry import VENUES, load
+from raven.serve.grpc import GrpcFace
+
+__all__ = ["run"]
+
+log = get_logger("raven")
+
+# A thread that renders a table or answers a scrape must not keep a frame waiting for the usual 5 ms.
+_GIL_SWITCH_S = 0.0005
+_MIB = 1 << 20
+# What all rings of configured symbols may take together; symbols that come on demand get as much each.
+_RING_BUDGET_BYTES = 128 * _MIB
+_RING_LARGEST_BYTES = 4 * _MIB
+
+
+def run(settings: Settings, options: RunOptions) -> int:
+    """Run the server until it is told to stop; return the exit code."""
+    live = options.live_view and sys.stdout.isatty()
+    configure_logs(settings.monitoring.log_level, settings.monitoring.log_format)
+    if live:
+        # The table says all of it; warnings still scroll by above it.
+        logging.getLogger().setLevel(logging.WARNING)
+        configure_logs("warn" if settings.monitoring.log_level == "info" else settings.monitoring.log_level, "text")
+    sys.setswitchinterval(_GIL_SWITCH_S)
+    return run_program(lambda: _serve(settings, options))
+
+
+async def _serve(settings: Settings, options: RunOptions) -> int:
+    stand_in = await asyncio.to_thread(_stand_in, settings, options)
+    try:
+        return await _Server(settings, options, stand_in).run()
+    finally:
+        if stand_in is not None:
+            await stand_in.stop()
+
+
+def _stand_in(settings: Settings, options: RunOptions) -> StandIn | None:
+    if options.replay:
+        return replay(options.replay, options.speed)
+    return demo(venue_plans(settings)) if options.demo else None
+
+
+class _Server:
+    """All parts of one run."""
+
+    def __init__(self, settings: Settings, options: RunOptions, stand_in: StandIn | None) -> None:
+        plans = stand_in.plans if stand_in else venue_plans(settings)
+        if not plans:
+            raise ConfigurationError(
+                "feeds.venues is empty: name a venue to collect from (--venue binance_futures), or try --demo"
+            )
+        self._settings = settings
+        self._options = options
+        self._source = stand_in.description if stand_in else ", ".join(plan.name for plan in plans)
+        self.hub = Hub()
+        self.ingest = Ingest(
+            self.hub,
+            [(load(VENUES, plan.name, "venue"), plan) for plan in plans],
+            settings=ingest_settings(settings, keep_state=stand_in is None),
+            engine=engine_settings(settings, sum(len(plan.symbols) for plan in plans)),
+        )
+        self.server = grpc_server(self.hub, settings)
+        self.face = GrpcFace(
+            self.server,
+            Fanout(
+                self.ingest,
+                self.server,
+                limits=Limits(
+                    max_topics_per_client=settings.server.max_topics_per_client,
+                    max_streams_per_client=settings.server.max_streams_per_client,
+                ),
+                default_depth=settings.feeds.order_book_depth,
+            ),
+        )
+        self.health = Health("raven", __version__)
+        monitoring = settings.monitoring
+        self.monitoring = MonitoringServer(
+            self.health,
+            monitoring.host or settings.server.host,
+            (monitoring.health_check_port, monitoring.metrics_port),
+            metrics_enabled=monitoring.metrics_enabled,
+        )
+
+    async def run(self) -> int:
+        settings = self._settings
+        lifecycle = Lifecycle()
+        lifecycle.add("monitoring", start=self.monitoring.start, stop=self.monitoring.stop)
+        lifecycle.add("ingest", start=self.ingest.start, stop=self.ingest.stop)
+        lifecycle.add("grpc", start=self._open_grpc, drain=lambda: self.face.drain(settings.server.drain_seconds))
+        lifecycle.add("view", start=lambda: self._start_watching(lifecycle))
+        self.health.add_ready_check("grpc", lambda: None if self.face.port else "the gRPC port is not open yet")
+        self.health.add_ready_check("books", self._books_not_in_sync)
+        NativeCollector(EngineSource(self.ingest.engine, self._instruments, self.face.stats)).register(REGISTRY)
+        return await lifecycle.run()
+
+    async def _open_grpc(self) -> None:
+        try:
+            await self.face.start()
+        except OSError as error:
+            raise ConfigurationError(f"gRPC: {error}; set server.port or --port to a free one") from None
+        self.health.set("grpc", Status.HEALTHY)
+
+    async def _start_watching(self, lifecycle: Lifecycle) -> None:
+        self._probe()
+        loop = asyncio.get_running_loop()
+        lifecycle.watch(loop.create_task(self._keep_probing(), name="health"))
+        live = self._options.live_view and sys.stdout.isatty()
+        lifecycle.watch(loop.create_task(show(self._view(), live=live), name="view"))
+
+    async def _keep_probing(self) -> None:
+        while True:
+            await asyncio.sleep(self._settings.monitoring.health_check_interval / 1000)
+            self._probe()
+
+    def _probe(self) -> None:
+        for venue, shards in self.ingest.status().items():
+            lost = [shard for shard in shards if not shard["connected"] and shard["streams"]]
+            status = Status.HEALTHY if not lost else Status.UNHEALTHY if len(lost) == len(shards) else Status.DEGRADED
+            reason = "; ".join(f"{shard['url']}: {shard['last_error'] or 'connecting'}" for shard in lost)
+            self.health.set(venue, status, reason, critical=False)
+
+    def _books_not_in_sync(self) -> str | None:
+        rows = self.ingest.counters()
+        wanted = [plan for plan in self.ingest.plans if plan.symbols]
+        if wanted and not rows:
+            return "no symbol is collected yet"
+        bad = [f"{venue} {symbol} is {state}" for venue, symbol, state, _ in rows if state not in ("synced",)]
+        return f"{len(bad)} of {len(rows)} books are not in sync: {', '.join(bad[:3])}" if bad else None
+
+    def _instruments(self) -> list[tuple[str, str, int]]:
+        return [(venue, symbol, handle) for (venue, symbol), handle in self.ingest.instruments()]
+
+    def _view(self) -> EngineView:
+        host = self._settings.server.host
+        ports = self.monitoring.ports
+        endpoints = Endpoints(
+            source=self._source,
+            grpc=f"{host}:{self.face.port}",
+            health_url=f"http://{host}:{ports[0]}/health",
+            metrics_url=f"http://{host}:{ports[-1]}/metrics",
+        )
+        log.info("raven is up", grpc=endpoints.grpc, health=endpoints.health_url, source=self._source)
+        return EngineView(
+            self.ingest.engine, self.hub, self._instruments, self.ingest.is_connected, self.face.stats, endpoints
+        )
+
+
+def venue_plans(settings: Settings) -> list[VenuePlan]:
+    """Return what the configuration wants collected.
+
+    Raises: ConfigurationError for a venue that does not exist, naming the nearest.
+    """
+    return [venue_plan(settings, name) for name in settings.feeds.venues]
+
+
+def venue_plan(settings: Settings, name: str) -> VenuePlan:
+    """Return what the configuration says about one venue.
+
+    Raises: ConfigurationError for a venue that does not exist, naming the nearest.
+    """
+    load(VENUES, name, "venue")
+    venue = settings.venue(name)
+    return VenuePlan(
+        name=name,
+        ws_url=venue.ws_url,
+        rest_url=venue.rest_url,
+        symbols=tuple(venue.symbols),
+        streams_per_connection=venue.limits.streams_per_connection,
+        messages_per_second=venue.limits.messages_per_second,
+        connections_per_five_minutes=venue.limits.connections_per_five_minutes,
+        request_weight_per_minute=venue.limits.request_weight_per_minute,
+    )
+
+
+def ingest_settings(settings: Settings, *, keep_state: bool) -> IngestSettings:
+    """Map the configuration to what ingest is told."""
+    feeds, fast = settings.feeds, settings.high_frequency
+    return IngestSettings(
+        reconnect_delay_s=feeds.reconnect_delay_ms / 1000,
+        max_reconnect_delay_s=feeds.max_reconnect_delay_ms / 1000,
+        connect_timeout_s=feeds.connect_timeout_seconds,
+        linger_s=feeds.linger_seconds,
+        silence_s=feeds.silence_seconds,
+        max_silence_s=feeds.max_silence_seconds,
+        first_frame_s=feeds.first_frame_seconds,
+        snapshot_levels=feeds.snapshot_levels,
+        snapshot_timeout_s=feeds.snapshot_timeout_seconds,
+        max_frame_bytes=settings.data_processing.max_frame_bytes,
+        max_topics=feeds.max_topics,
+        # A ban by a stand-in must not outlive it.
+        state_dir=Path(feeds.state_dir) if feeds.state_dir and keep_state else None,
+        cpu=fast.ingest_cpu if fast.ingest_cpu >= 0 else None,
+        busy_poll=fast.ingest_busy_poll,
+    )
+
+
+def engine_settings(settings: Settings, symbols: int) -> EngineSettings:
+    """Map the configuration to what the engine is told; few symbols get large rings."""
+    citadel, data = settings.citadel, settings.data_processing
+    share = _RING_BUDGET_BYTES // max(1, symbols)
+    return EngineSettings(
+        strict=citadel.strict_validation,
+        sanitize=citadel.enable_sanitization,
+        max_price_deviation=citadel.max_price_deviation,
+        deviation_confirmations=citadel.deviation_confirmations,
+        max_clock_skew_ms=citadel.max_clock_skew_ms,
+        validation=data.data_validation_enabled,
+        book_depth=settings.feeds.order_book_depth,
+        max_frame_bytes=data.max_frame_bytes,
+        resync_buffer_events=data.high_frequency_buffer_size,
+        resync_buffer_bytes=data.resync_buffer_bytes,
+        quarantine_bytes=data.quarantine_bytes,
+        ring_bytes=max(data.ring_bytes, min(_RING_LARGEST_BYTES, share)),
+    )
+
+
+def grpc_server(hub: Hub, settings: Settings) -> GrpcServer:
+    """Return the gRPC server of the configuration, not started.
+
+    Raises: ConfigurationError when a TLS file cannot be read.
+    """
+    server, fast = settings.server, settings.high_frequency
+    token = server.token.get_secret_value()
+    return GrpcServer(
+        hub,
+        host=server.host,
+        port=server.port,
+        max_connections=server.max_connections,
+        max_message_bytes=server.max_message_bytes,
+        max_streams_per_connection=server.max_streams_per_connection,
+        keepalive_seconds=server.heartbeat_interval_seconds,
+        keepalive_timeout_seconds=min(server.connection_timeout, 20.0),
+        tls_certificate=_file("server.tls_certificate", server.tls_certificate),
+        tls_key=_file("server.tls_key", server.tls_key),
+        tls_client_ca=_file("server.tls_client_ca", server.tls_client_ca),
+        token=token or None,
+        busy_poll=fast.busy_poll,
+        cpu=fast.server_cpu if fast.server_cpu >= 0 else None,
+    )
+
+
+def _file(key: str, path: str) -> bytes | None:
+    if not path:
+        return None
+    try:
+        return Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigurationError(f"{key}: {path} cannot be read: {error.strerror}") from None

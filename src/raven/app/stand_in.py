@@ -1,0 +1,98 @@
+"""What stands in for the exchange with --demo and --replay: the built-in exchange, in a process of its own."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from raven.errors import ConfigurationError
+from raven.exchange.process import ExchangeProcess, ExchangeStartError
+from raven.exchange.recording import RecordingError, survey
+from raven.ingest.settings import VenuePlan
+from raven.recording import read_recording
+
+__all__ = ["StandIn", "demo", "replay"]
+
+# Name of a venue here, name of its market there.
+_MARKETS = {"binance_futures": "usdm", "binance_spot": "spot", "binance_coinm": "coinm"}
+_DEMO_RATE = "1500"
+_START_TIMEOUT_S = 60.0
+
+
+class StandIn:
+    """A running stand-in and the plan to collect from it."""
+
+    def __init__(self, process: ExchangeProcess, plans: Sequence[VenuePlan], description: str) -> None:
+        self._process = process
+        self.plans = plans
+        self.description = description
+        """For people, e.g. `built-in exchange, 4 symbols`."""
+
+    async def stop(self) -> None:
+        """End it."""
+        self._process.stop()
+
+
+def demo(plans: Sequence[VenuePlan]) -> StandIn:
+    """Start an exchange that makes up a market of the configured venues and symbols.
+
+    Raises: ConfigurationError when nothing of the configuration can be made up, or it does not start.
+    """
+    known = [plan for plan in plans if plan.name in _MARKETS]
+    if not known:
+        raise ConfigurationError(f"--demo can stand in for {', '.join(_MARKETS)}; none of them is in feeds.venues")
+    symbols = list(dict.fromkeys(symbol for plan in known for symbol in plan.symbols)) or ["BTCUSDT", "ETHUSDT"]
+    markets = ",".join(_MARKETS[plan.name] for plan in known)
+    process = _start(["--markets", markets, "--symbols", ",".join(symbols), "--rate", _DEMO_RATE])
+    offered = process.ready["symbols"]
+    made = [_plan(plan, process, tuple(offered[_MARKETS[plan.name]])) for plan in known]
+    count = sum(len(plan.symbols) for plan in made)
+    return StandIn(process, made, f"built-in exchange, a generated market of {count} symbols")
+
+
+def replay(files: Sequence[Path], speed: float) -> StandIn:
+    """Start an exchange that plays recordings.
+
+    Raises: ConfigurationError when they are no recordings of a market that the exchange speaks.
+    """
+    try:
+        contents = survey(files)
+    except RecordingError as error:
+        raise ConfigurationError(f"--replay: {error}") from None
+    kinds = {name.partition("@")[2].partition("@")[0] for name in contents.streams}
+    market = _market_of(files)
+    # What the recording has decides which trades are asked for; a live venue sends aggregates on futures.
+    trade_stream = "aggTrade" if "aggTrade" in kinds else "trade"
+    process = _start(
+        ["--markets", _MARKETS[market], "--speed", "max" if speed == 0 else f"{speed:g}"]
+        + [argument for file in files for argument in ("--replay", str(file))]
+    )
+    plan = _plan(VenuePlan(market, options={"trade_stream": trade_stream}), process, tuple(contents.symbols))
+    pace = "as fast as it goes" if speed == 0 else f"at {speed:g}×"
+    return StandIn(process, [plan], f"replay {pace} of {', '.join(file.name for file in files)}")
+
+
+def _plan(plan: VenuePlan, process: ExchangeProcess, symbols: tuple[str, ...]) -> VenuePlan:
+    """Point a plan at the stand-in."""
+    urls = process.urls[_MARKETS[plan.name]]
+    return replace(plan, ws_url=urls["ws"], rest_url=urls["rest"], symbols=symbols)
+
+
+def _market_of(files: Sequence[Path]) -> str:
+    """Tell the market by the first diff: only futures chain by `pu`, only COIN-M names a pair with `_`."""
+    for line in read_recording(files):
+        if b'"depthUpdate"' in line.raw:
+            if b'"pu":' not in line.raw:
+                return "binance_spot"
+            symbol = line.raw.partition(b'"s":"')[2].partition(b'"')[0]
+            is_coin_margined = b"USD_" in symbol and b"USDT_" not in symbol
+            return "binance_coinm" if is_coin_margined else "binance_futures"
+    raise ConfigurationError(f"--replay: no depth updates in {', '.join(map(str, files))}; is it a Binance recording?")
+
+
+def _start(arguments: list[str]) -> ExchangeProcess:
+    try:
+        return ExchangeProcess(arguments, start_timeout_s=_START_TIMEOUT_S).start()
+    except ExchangeStartError as error:
+        raise ConfigurationError(str(error)) from None
