@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import sys
 from pathlib import Path
 
@@ -92,7 +93,7 @@ class _Server:
         self.ingest = Ingest(
             self.hub,
             [(load(VENUES, plan.name, "venue"), plan) for plan in plans],
-            settings=ingest_settings(settings, keep_state=stand_in is None),
+            settings=ingest_settings(settings, stand_in),
             engine=engine_settings(settings, sum(len(plan.symbols) for plan in plans)),
         )
         self.server = grpc_server(self.hub, settings)
@@ -208,23 +209,25 @@ def venue_plan(settings: Settings, name: str) -> VenuePlan:
     )
 
 
-def ingest_settings(settings: Settings, *, keep_state: bool) -> IngestSettings:
+def ingest_settings(settings: Settings, stand_in: StandIn | None = None) -> IngestSettings:
     """Map the configuration to what ingest is told."""
     feeds, fast = settings.feeds, settings.high_frequency
+    # A recording ends; silence after it is no fault.
+    patience = math.inf if stand_in and stand_in.ends else 1.0
     return IngestSettings(
         reconnect_delay_s=feeds.reconnect_delay_ms / 1000,
         max_reconnect_delay_s=feeds.max_reconnect_delay_ms / 1000,
         connect_timeout_s=feeds.connect_timeout_seconds,
         linger_s=feeds.linger_seconds,
-        silence_s=feeds.silence_seconds,
-        max_silence_s=feeds.max_silence_seconds,
-        first_frame_s=feeds.first_frame_seconds,
+        silence_s=feeds.silence_seconds * patience,
+        max_silence_s=feeds.max_silence_seconds * patience,
+        first_frame_s=feeds.first_frame_seconds * patience,
         snapshot_levels=feeds.snapshot_levels,
         snapshot_timeout_s=feeds.snapshot_timeout_seconds,
         max_frame_bytes=settings.data_processing.max_frame_bytes,
         max_topics=feeds.max_topics,
         # A ban by a stand-in must not outlive it.
-        state_dir=Path(feeds.state_dir) if feeds.state_dir and keep_state else None,
+        state_dir=Path(feeds.state_dir) if feeds.state_dir and stand_in is None else None,
         cpu=fast.ingest_cpu if fast.ingest_cpu >= 0 else None,
         busy_poll=fast.ingest_busy_poll,
     )

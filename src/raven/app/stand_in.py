@@ -23,11 +23,13 @@ _START_TIMEOUT_S = 60.0
 class StandIn:
     """A running stand-in and the plan to collect from it."""
 
-    def __init__(self, process: ExchangeProcess, plans: Sequence[VenuePlan], description: str) -> None:
+    def __init__(self, process: ExchangeProcess, plans: Sequence[VenuePlan], description: str, *, ends: bool) -> None:
         self._process = process
         self.plans = plans
         self.description = description
         """For people, e.g. `built-in exchange, 4 symbols`."""
+        self.ends = ends
+        """Whether it falls silent at some time: a recording does."""
 
     async def stop(self) -> None:
         """End it."""
@@ -48,7 +50,7 @@ def demo(plans: Sequence[VenuePlan]) -> StandIn:
     offered = process.ready["symbols"]
     made = [_plan(plan, process, tuple(offered[_MARKETS[plan.name]])) for plan in known]
     count = sum(len(plan.symbols) for plan in made)
-    return StandIn(process, made, f"built-in exchange, a generated market of {count} symbols")
+    return StandIn(process, made, f"built-in exchange, a generated market of {count} symbols", ends=False)
 
 
 def replay(files: Sequence[Path], speed: float) -> StandIn:
@@ -70,7 +72,7 @@ def replay(files: Sequence[Path], speed: float) -> StandIn:
     )
     plan = _plan(VenuePlan(market, options={"trade_stream": trade_stream}), process, tuple(contents.symbols))
     pace = "as fast as it goes" if speed == 0 else f"at {speed:g}×"
-    return StandIn(process, [plan], f"replay {pace} of {', '.join(file.name for file in files)}")
+    return StandIn(process, [plan], f"replay {pace} of {', '.join(file.name for file in files)}", ends=True)
 
 
 def _plan(plan: VenuePlan, process: ExchangeProcess, symbols: tuple[str, ...]) -> VenuePlan:

@@ -100,7 +100,8 @@ class Binance:
         if data_type is DataType.QUOTES:
             return (Stream(PUBLIC, f"{base}@bookTicker"),)
         if data_type is DataType.TRADES:
-            return (Stream(market, f"{base}@{self.trade_stream}"),)
+            # Raw trades of USD-M, where they still flow, come with the books; aggregates with the rest.
+            return (Stream(PUBLIC if self.trade_stream == "trade" else market, f"{base}@{self.trade_stream}"),)
         if data_type is DataType.FUNDING_RATES and self.has_funding:
             return (Stream(market, f"{base}@markPrice@1s"),)
         if data_type is DataType.LIQUIDATIONS and self.has_funding:
