@@ -151,7 +151,8 @@ class EngineView:
             books_per_s=self._rate(handle, "books", counters["books"]),
             trades_per_s=self._rate(handle, "trades", counters["trades"]),
             gaps=counters["gap"],
-            resyncs=counters["resyncs"],
+            # The first one is how every book begins.
+            resyncs=max(0, counters["resyncs"] - 1),
             rejected=counters["rejected"],
         )
 

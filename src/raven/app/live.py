@@ -28,8 +28,8 @@ log = get_logger("feed")
 
 REFRESH_S = 0.5
 PLAIN_EVERY_S = 10.0
-# One bar per sample: the last 12 s of mid prices.
-SPARK_SAMPLES = 24
+# One bar per sample: the last 8 s of mid prices.
+SPARK_SAMPLES = 16
 SPARK_BARS = "▁▂▃▄▅▆▇█"
 
 # Narrower terminals get the header in two columns, and the table without its least needed columns.

@@ -5,6 +5,7 @@ from raven.observe.http import MonitoringServer
 from raven.observe.logs import configure_logs, get_logger
 from raven.observe.metrics import (
     REGISTRY,
+    configure_metrics,
     record_backfill,
     record_connected,
     record_disconnected,
@@ -26,6 +27,7 @@ __all__ = [
     "NativeSource",
     "Status",
     "configure_logs",
+    "configure_metrics",
     "get_logger",
     "record_backfill",
     "record_connected",

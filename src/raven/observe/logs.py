@@ -29,6 +29,9 @@ SECRET_WORDS = ("password", "token", "secret", "api_key", "authorization")
 IDENTIFYING = ("venue", "symbol", "component", "reason", "kind", "client")
 REMEMBERED_EVENTS = 4096
 
+# What every line has comes first, so that lines can be read in columns.
+READING_ORDER = ("timestamp", "level", "area", "event")
+
 EventDict = MutableMapping[str, Any]
 
 
@@ -54,7 +57,11 @@ def configure_logs(
         renderer = structlog.dev.ConsoleRenderer(colors=(stream or sys.stderr).isatty(), pad_event_to=32)
         final: list[Any] = [renderer]
     else:
-        final = [structlog.processors.format_exc_info, structlog.processors.JSONRenderer(ensure_ascii=False)]
+        final = [
+            structlog.processors.format_exc_info,
+            _in_reading_order,
+            structlog.processors.JSONRenderer(ensure_ascii=False),
+        ]
     structlog.configure(
         processors=[RateLimit(), *shared, *final],
         wrapper_class=structlog.make_filtering_bound_logger(max(LEVELS[level], logging.DEBUG)),
@@ -81,6 +88,10 @@ def mask_secrets(_: Any, __: str, event: EventDict) -> EventDict:
         elif isinstance(value, str) and "://" in value:
             event[key] = mask_url(value)
     return event
+
+
+def _in_reading_order(_: Any, __: str, event: EventDict) -> EventDict:
+    return {key: event.pop(key) for key in READING_ORDER if key in event} | dict(event)
 
 
 def _area_of_library(logger: Any, __: str, event: EventDict) -> EventDict:

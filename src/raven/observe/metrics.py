@@ -17,6 +17,7 @@ from raven.observe.logs import get_logger
 __all__ = [
     "REGISTRY",
     "SYMBOLS",
+    "configure_metrics",
     "record_backfill",
     "record_connected",
     "record_disconnected",
@@ -71,6 +72,12 @@ LABEL_OVERFLOW = Counter(
 BUILD = Gauge("raven_build_info", "Always 1; the labels say what runs.", ["version", "service"], registry=REGISTRY)
 
 SYMBOLS.on_overflow = LABEL_OVERFLOW.labels("symbol").inc
+
+
+def configure_metrics(service: str, version: str, max_label_values: int) -> None:
+    """Say what runs, and how many values a label may take; once, at the start."""
+    BUILD.labels(version, service).set(1)
+    SYMBOLS.limit = max_label_values
 
 
 def record_connected(venue: str, symbols: Iterable[str], url: str = "") -> None:

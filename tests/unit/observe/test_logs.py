@@ -33,6 +33,7 @@ def test_a_json_line_has_the_event_its_area_level_time_and_facts() -> None:
         "event": "sequence gap", "area": "ingest", "level": "warning", "venue": "v", "missing": 3,
     }  # fmt: skip
     assert str(line["timestamp"]).endswith("Z")
+    assert list(line) == ["timestamp", "level", "area", "event", "venue", "missing"]
 
 
 @pytest.mark.parametrize(("level", "expected"), [("debug", 4), ("info", 3), ("warn", 2), ("error", 1), ("trace", 4)])
