@@ -2,7 +2,7 @@
 //!
 //! `grpc_load serve <clients> <seconds> <per_second, 0 = as fast as they read> <batch> <busy: 0|1> <publisher core>`
 //! prints its port, waits for the clients, publishes trades, prints what happened as one JSON line.
-//! `grpc_load client <port> <clients> <decode|count>` reads until the server ends, prints the same. Run by `benches/grpc.py`.
+//! `grpc_load client <port> <clients> <decode|count>` reads until the server ends, prints the same. Run by `benches/grpc_native.py`.
 
 use std::error::Error;
 use std::sync::Arc;
@@ -32,14 +32,16 @@ fn main() -> Outcome {
         Ok(arguments.get(at).ok_or("an argument is missing; see the top of the file")?.parse()?)
     };
     match arguments.first().map(String::as_str) {
-        Some("serve") => serve(number(1)?, number(2)?, number(3)?, number(4)? as usize, number(5)? != 0, number(6)? as usize),
+        Some("serve") => {
+            serve(number(1)?, number(2)?, number(3)?, number(4)? as usize, number(5)? != 0, number(6)? as usize)
+        }
         Some("client") => {
             let is_decoding = arguments.get(3).is_some_and(|how| how == "decode");
-            tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .event_interval(4)
-                .build()?
-                .block_on(client(number(1)? as u16, number(2)?, is_decoding))
+            tokio::runtime::Builder::new_current_thread().enable_all().event_interval(4).build()?.block_on(client(
+                number(1)? as u16,
+                number(2)?,
+                is_decoding,
+            ))
         }
         _ => Err("say serve or client; see the top of the file".into()),
     }
@@ -47,7 +49,8 @@ fn main() -> Outcome {
 
 fn serve(clients: u64, seconds: u64, per_second: u64, batch: usize, is_busy: bool, publisher_core: usize) -> Outcome {
     let hub = Hub::new();
-    let key = TopicKey { venue: "binance_futures".into(), symbol: "BTCUSDT".into(), data_type: data_type::TRADES, depth: 0 };
+    let key =
+        TopicKey { venue: "binance_futures".into(), symbol: "BTCUSDT".into(), data_type: data_type::TRADES, depth: 0 };
     let mut publisher = hub.create_topic(key, 8 << 20)?;
     let config = Config { port: 0, max_connections: 20_000, busy_poll: is_busy, ..Config::default() };
     let server = Arc::new(Server::new(Arc::clone(&hub), config));
@@ -58,7 +61,11 @@ fn serve(clients: u64, seconds: u64, per_second: u64, batch: usize, is_busy: boo
         let Some(call) = server.next_call(Duration::from_secs(60)) else { return Err("clients did not come".into()) };
         if call.method == "stream_opened" {
             server.configure_stream(call.stream_id, batch, 0);
-            server.attach(call.stream_id, publisher.topic().id(), Attach { from_latest: false, ..Attach::default() })?;
+            server.attach(
+                call.stream_id,
+                publisher.topic().id(),
+                Attach { from_latest: false, ..Attach::default() },
+            )?;
             open += 1;
         }
     }
@@ -74,7 +81,7 @@ fn serve(clients: u64, seconds: u64, per_second: u64, batch: usize, is_busy: boo
     let streams = server.streams();
     let (alive, lag) = (streams.len(), streams.iter().map(|stream| stream.lag).max().unwrap_or(0));
     let processor = processor_seconds();
-    let is_drained = server.drain(Duration::from_secs(10));
+    let is_drained = server.drain(Duration::from_secs(60));
     costs.sort_unstable();
     let cost = |part: usize| costs.get(costs.len() * part / 1000).copied().unwrap_or(0);
     let mean = costs.iter().sum::<u64>() as f64 / costs.len().max(1) as f64;
@@ -107,7 +114,13 @@ fn publish(publisher: &mut Publisher, id: u64) {
 }
 
 /// As fast as the slowest client reads: never more than a window ahead.
-fn full_speed(hub: &Hub, server: &Server, publisher: &mut Publisher, clients: u64, seconds: u64) -> (u64, f64, Vec<u64>) {
+fn full_speed(
+    hub: &Hub,
+    server: &Server,
+    publisher: &mut Publisher,
+    clients: u64,
+    seconds: u64,
+) -> (u64, f64, Vec<u64>) {
     let start = Instant::now();
     let mut published = 0;
     while start.elapsed() < Duration::from_secs(seconds) {
@@ -116,7 +129,9 @@ fn full_speed(hub: &Hub, server: &Server, publisher: &mut Publisher, clients: u6
             publish(publisher, 5_000_000_000 + published);
         }
         hub.ring_doorbell();
-        while published * clients > messages(server) + WINDOW * clients && start.elapsed() < Duration::from_secs(seconds + 5) {
+        while published * clients > messages(server) + WINDOW * clients
+            && start.elapsed() < Duration::from_secs(seconds + 5)
+        {
             thread::sleep(Duration::from_micros(100));
         }
     }
@@ -213,7 +228,9 @@ struct Tally {
 /// Read and decode every message, and check that nothing is missing without a mark.
 async fn decode(mut client: MarketDataServiceClient<tonic::transport::Channel>) -> Tally {
     let mut tally = Tally::default();
-    let Ok(stream) = client.stream_market_data(tokio_stream::pending::<SubscriptionRequest>()).await else { return tally };
+    let Ok(stream) = client.stream_market_data(tokio_stream::pending::<SubscriptionRequest>()).await else {
+        return tally;
+    };
     let mut stream = stream.into_inner();
     let (mut start, mut reached) = (None, 0);
     loop {

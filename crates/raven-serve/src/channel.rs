@@ -42,6 +42,10 @@ pub(crate) struct Chunk {
     last_flags: u32,
     /// Whether a gap mark is among the messages.
     has_gap: bool,
+    /// Marks among them that this server made, because the pump was lapped.
+    pub(crate) marks: u64,
+    /// Records that these marks stand for.
+    pub(crate) lost: u64,
     /// When the pump closed it.
     pub(crate) born: Instant,
 }
@@ -152,6 +156,8 @@ impl Channel {
                 last_at: 0,
                 last_flags: 0,
                 has_gap: false,
+                marks: 0,
+                lost: 0,
                 born: Instant::now(),
             },
             log: VecDeque::new(),
@@ -193,6 +199,8 @@ impl Channel {
     pub(crate) fn append_gap(&mut self, lost: u64, sequence: u64, now: Instant, now_ns: i64, limit: usize) {
         let at = self.start_message();
         self.encoder.encode_slow_reader(lost, sequence, now_ns, &mut self.open);
+        self.open_chunk.marks += 1;
+        self.open_chunk.lost += lost;
         self.end_message(at, sequence, 0, true, now, limit);
         self.is_after_gap = true;
     }
@@ -228,7 +236,7 @@ impl Channel {
         chunk.bytes = Bytes::copy_from_slice(&self.open);
         chunk.born = now;
         self.open.clear();
-        self.open_chunk.messages = 0;
+        (self.open_chunk.messages, self.open_chunk.marks, self.open_chunk.lost) = (0, 0, 0);
         if self.subscribers.is_empty() {
             return;
         }

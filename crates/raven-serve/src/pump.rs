@@ -161,10 +161,8 @@ impl Pump {
                 }
                 Read::Lapped { lost } => {
                     let sequence = source.cursor.next_sequence() - 1;
-                    stats.lost.add(lost);
                     for channel in &source.channels {
                         channel.borrow_mut().append_gap(lost, sequence, now, unix_ns(), limit);
-                        stats.gap_marks.add(1);
                     }
                 }
             }

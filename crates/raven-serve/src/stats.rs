@@ -49,9 +49,9 @@ stats! {
     messages,
     /// Bytes handed to HTTP/2.
     bytes,
-    /// Records that slow readers, or a slow pump, did not get.
+    /// Records that subscribers did not get and were told so, because they or the pump were too slow.
     lost,
-    /// Gap marks made by this server.
+    /// Gap marks of this server that were sent.
     gap_marks,
     /// Book and quote states skipped on request.
     skipped,

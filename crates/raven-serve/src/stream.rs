@@ -255,17 +255,20 @@ fn fill_sub(sub: &mut Sub, output: &mut Output, now: Instant, is_draining: bool,
         if !rest.is_empty() {
             output.put_frames(rest, chunk.messages - 1);
         }
-        stats.lost.add(lost);
-        stats.gap_marks.add(1);
+        lost += chunk.lost;
+        stats.gap_marks.add(1 + chunk.marks);
         sub.sequence = chunk.after;
         sub.next = resume + 1;
     }
     while sub.next < end && !output.is_full() {
         let Some(chunk) = channel.chunk(sub.next) else { break };
         output.put_chunk(chunk);
+        lost += chunk.lost;
+        stats.gap_marks.add(chunk.marks);
         sub.sequence = chunk.after;
         sub.next += 1;
     }
+    stats.lost.add(lost);
     let is_all = sub.next >= end;
     if is_all {
         sub.sequence = channel.sequence;
