@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import signal
@@ -10,6 +11,7 @@ import sys
 import urllib.request
 from pathlib import Path
 
+import aiohttp
 import pytest
 
 from raven.exchange.process import ExchangeProcess, ExchangeStartError
@@ -56,3 +58,20 @@ def test_it_replays_recordings(recordings):
     file = recordings / "venues" / "binance_usdm_4sym.gz"
     with ExchangeProcess(("--markets", "usdm", "--replay", str(file), "--speed", "max")) as child:
         assert "SUSHIUSDT" in child.ready["symbols"]["usdm"]
+
+
+async def test_faults_reach_connections_of_the_child():
+    with ExchangeProcess(("--symbols", "BTCUSDT", "--turn", "1")) as child:
+        urls = child.urls["usdm"]
+        async with aiohttp.ClientSession() as session:
+            socket = await session.ws_connect(urls["ws"] + "/public/ws/btcusdt@bookTicker")
+            assert (await socket.receive(timeout=10)).type is aiohttp.WSMsgType.TEXT
+
+            fault = {"kind": "disconnect", "code": 1012}
+            async with session.post(urls["rest"] + "/_raven/faults", json=fault) as answer:
+                assert answer.status == 200
+
+            async with asyncio.timeout(10):
+                while not socket.closed:
+                    await socket.receive()
+            assert socket.close_code == 1012

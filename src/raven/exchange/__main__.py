@@ -50,6 +50,7 @@ def main(
     port: Annotated[int, typer.Option(help="First port; 0 takes free ones.")] = 0,
     layout: Annotated[str, typer.Option(help="Age of the frames: current or 2024.")] = "current",
     limits: Annotated[bool, typer.Option(help="Enforce the venue's limits.")] = True,
+    turn: Annotated[int, typer.Option(help="Orders between two writes; 1 writes each at once.")] = 128,
     replay: Annotated[
         list[Path] | None, typer.Option(help="Play a recording instead; repeat for several files, in order.")
     ] = None,
@@ -80,6 +81,7 @@ def main(
             port=port,
             layout=layout,
             enforce_limits=limits,
+            turn=turn,
             replay=recording,
             fault_script=faults,
             chaos_per_minute=chaos,

@@ -9,7 +9,7 @@ import fnmatch
 import random
 from collections import Counter, deque
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from raven.exchange.malformed import MALFORMED_KINDS, spoil
@@ -112,7 +112,7 @@ class FaultBoard:
         limited = fault.count if fault.count else -1
         if fault.kind == "silence":
             limited = -1
-        active = _Active(replace(fault), self._numbers, limited)
+        active = _Active(fault, self._numbers, limited)
         lasting = fault.kind == "silence" or (
             fault.count == 0 and fault.kind not in ("delay", "slow_snapshot", "http_429", "http_418")
         )
