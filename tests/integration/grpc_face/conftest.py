@@ -179,8 +179,20 @@ class Scene:
         return client
 
     async def subscribed(self, symbol: str, count: int = 1, data_type: DataType = DataType.TRADES) -> None:
-        """Wait until so many streams hold a symbol."""
-        await self.until(lambda: len(self.market.holders.get((symbol, int(data_type)), ())) >= count)
+        """Wait until a symbol has so many holders, and those of them that are streams read it."""
+        holders = self.market.holders.setdefault((symbol, int(data_type)), set())
+
+        def is_attached() -> bool:
+            held = {
+                stream.holder
+                for stream in self.fanout.roster.streams
+                if any(topic.symbol == symbol and topic.data_type is data_type for topic in stream.held)
+            }
+            return len(holders) >= count and all(holder in held for holder in holders if holder.startswith("stream"))
+
+        await self.until(is_attached)
+        # Asking the server for its streams comes back after what it was told before.
+        self.server.streams()
 
     async def until(self, condition: Callable[[], Any], seconds: float = 10.0) -> None:
         deadline = time.monotonic() + seconds

@@ -118,12 +118,13 @@ async def test_connections_above_the_limit_are_refused_and_those_there_go_on(mak
     clients = [await scene.stream(symbols=["BTCUSDT"], data_types=TRADES) for _ in range(3)]
     await scene.subscribed("BTCUSDT", 3)
 
-    extra = await scene.stream(symbols=["BTCUSDT"], data_types=TRADES)
-    await scene.until(lambda: extra.ended)
+    request = wire.SubscribeRequest(client_id="extra", symbols=["BTCUSDT"], data_types=TRADES)
+    error = await refused(scene.stub().Subscribe(request))
     scene.market.trade("BTCUSDT", 1)
     await scene.until(lambda: all(client.trade_ids() == [1] for client in clients))
 
-    assert extra.ended.code() in (grpc.StatusCode.RESOURCE_EXHAUSTED, grpc.StatusCode.UNAVAILABLE)
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert "3 connections (max_connections)" in error.details()
     assert scene.face.stats()["connections_refused"] >= 1
 
 
