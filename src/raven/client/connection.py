@@ -137,7 +137,8 @@ class Feed:
         - `venue`: where; the first configured venue that has the symbol if left out.
         - `depth`: book levels per side (server default 20). `conflate_ms`: at most one book or quote per interval.
         - `overflow`: what happens if you read too slowly, see docs/reference/grpc.md.
-        - `batch`: most messages per network frame; invisible here except in speed.
+        - `batch`: most messages per network frame; invisible here except in speed. 1 saves some 20 µs of delay and
+          limits the rate to some 40,000 messages/s.
         - `heartbeat_ms`: after three of them without a sign of the server the connection counts as lost; 0 turns it
         off.
 
