@@ -49,24 +49,31 @@ build: $(VENV)/.run ## Build the wheel (abi3, one for every Python from 3.11 on)
 fmt: $(VENV)/.dev ## Format all code
 	@$(BIN)/ruff check -q --fix-only . && $(BIN)/ruff format . && cargo fmt --all
 
-.PHONY: lint
-lint: $(VENV)/.dev ## ruff, mypy --strict, clippy with warnings denied, rustfmt
+.PHONY: lint lint-ruff lint-types lint-rust
+lint: lint-ruff lint-types lint-rust ## ruff, mypy --strict, clippy with warnings denied, rustfmt
+lint-ruff: $(VENV)/.dev
 	$(say) "ruff"
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+lint-types: $(VENV)/.dev
 	$(say) "mypy --strict"
 	@$(BIN)/mypy
+lint-rust:
 	$(say) "rustfmt and clippy"
 	@cargo fmt --all --check
 	@cargo clippy -q --locked --workspace --all-targets -- -D warnings
 
-.PHONY: check
-check: $(VENV)/.native $(VENV)/.dev ## House rules: imports, file sizes, registration, stub of the engine, generated files
+.PHONY: check check-imports check-house check-stub check-generated
+check: check-imports check-house check-stub check-generated ## House rules: imports, sizes, registration, stub, generated files
+check-imports: $(VENV)/.native $(VENV)/.dev
 	$(say) "import contracts"
 	@$(BIN)/lint-imports --no-cache
+check-house: $(VENV)/.native $(VENV)/.dev
 	$(say) "house rules"
 	@$(PY) -m pytest -q tests/unit/test_house.py
+check-stub: $(VENV)/.native $(VENV)/.dev
 	$(say) "the engine's stub says what the engine has"
 	@$(PY) -m mypy.stubtest raven._core --ignore-disjoint-bases
+check-generated: $(VENV)/.native $(VENV)/.dev
 	$(say) "generated pages, protobuf stubs and pins are current"
 	@$(PY) scripts/generate_docs.py --check
 	@$(PY) -m raven.proto.generate --check
