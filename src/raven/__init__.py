@@ -2,8 +2,8 @@
 
     import raven
 
-    async with raven.connect("localhost:50051") as client:
-        async for event in client.stream(symbols=["BTCUSDT"], data_types=["orderbook"]):
+    async with raven.connect("localhost:50051") as feed:
+        async for event in feed.subscribe(["BTCUSDT"], types=["orderbook"]):
             print(event)
 
 Importing this package is cheap: names are loaded when first used, and the native engine only by what needs it.
