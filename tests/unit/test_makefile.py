@@ -1,0 +1,45 @@
+import subprocess
+from pathlib import Path
+
+import pytest
+
+PROJECT = Path(__file__).resolve().parents[2]
+
+
+def make(*arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        ["make", *arguments], cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "target", ["deploy", "start", "stop", "restart", "docker-build", "logs", "logs-influx", "shell"]
+)
+def test_what_needs_containers_says_so_and_fails(target: str) -> None:
+    answer = make(target)
+
+    assert answer.returncode != 0
+    assert f"make {target} waits for the container stack" in answer.stderr
+
+
+@pytest.mark.parametrize("target", ["backup", "restore"])
+def test_what_needs_the_journal_says_so_and_fails(target: str) -> None:
+    answer = make(target)
+
+    assert answer.returncode != 0
+    assert f"make {target} waits for the journal" in answer.stderr
+
+
+def test_urls_are_told_without_a_running_server() -> None:
+    answer = make("urls")
+
+    assert answer.returncode == 0
+    assert "50051" in answer.stdout
+    assert "/metrics" in answer.stdout
+
+
+def test_make_alone_lists_the_verbs() -> None:
+    answer = make()
+
+    assert answer.returncode == 0
+    assert all(verb in answer.stdout for verb in ("run", "test", "check", "bench", "deploy"))
