@@ -18,9 +18,7 @@ use crate::local::{Local, Phase};
 use crate::route::{Caller, Delegates};
 use crate::watched::Watched;
 
-/// A peer must have said what an HTTP/2 connection starts with by then.
-const HELLO_TIMEOUT: Duration = Duration::from_secs(10);
-/// What an HTTP/2 connection starts with, bytes.
+/// What an HTTP/2 connection starts with, bytes; a peer must have sent it within the keepalive time.
 const HELLO_BYTES: usize = 24;
 /// Connections beyond the limit that are still told why; more are closed at once.
 const SURPLUS: usize = 64;
@@ -111,7 +109,7 @@ async fn connect(socket: TcpStream, tls: Option<TlsAcceptor>, caller: Caller) {
     let is_served = socket.set_nodelay(true).is_ok()
         && match tls {
             None => serve(socket, caller).await,
-            Some(tls) => match timeout(HELLO_TIMEOUT, tls.accept(socket)).await {
+            Some(tls) => match timeout(caller.local.shared.config.keepalive, tls.accept(socket)).await {
                 Ok(Ok(socket)) => serve(socket, caller).await,
                 Ok(Err(_)) | Err(_) => false,
             },
@@ -138,7 +136,7 @@ async fn serve<IO: AsyncRead + AsyncWrite + Unpin + 'static>(io: IO, caller: Cal
     let is_surplus = caller.is_surplus;
     let service = service_fn(move |request| caller.clone().answer(request));
     let mut connection = pin!(http.serve_connection(TokioIo::new(io), service));
-    let mut hello = pin!(sleep(HELLO_TIMEOUT));
+    let mut hello = pin!(sleep(config.keepalive));
     let (mut is_greeted, mut is_closing) = (false, false);
     loop {
         tokio::select! {

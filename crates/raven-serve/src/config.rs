@@ -17,7 +17,7 @@ pub struct Config {
     pub max_streams_per_connection: u32,
     /// Field `producer` of every message.
     pub producer: String,
-    /// Silence after which a peer is asked whether it still lives.
+    /// Silence after which a peer is asked whether it still lives, and how long a new one may take to say hello.
     pub keepalive: Duration,
     /// How long it may take to answer.
     pub keepalive_timeout: Duration,

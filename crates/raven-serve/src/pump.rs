@@ -63,6 +63,8 @@ pub(crate) struct Pump {
     was_asleep: bool,
     /// Turns in a row that were left to the streams.
     stepped_back: u32,
+    /// Draining: the sequences that were the newest when it began, by slot, as long as they have not been read.
+    last_wanted: Option<HashMap<usize, u64>>,
     closing_since: Option<Instant>,
 }
 
@@ -83,6 +85,7 @@ impl Pump {
             log_limit: LOG_BYTES.1,
             was_asleep: false,
             stepped_back: 0,
+            last_wanted: None,
             closing_since: None,
         }
     }
@@ -122,6 +125,7 @@ impl Pump {
         if self.local.topics_changed.take() {
             self.forget_unused();
         }
+        self.end_streams();
         if self.is_finished() {
             return Poll::Ready(());
         }
@@ -270,16 +274,25 @@ impl Pump {
         self.share_log();
     }
 
-    /// Send what the rings hold, then end every stream.
+    /// Begin to drain: what the rings hold now is still sent.
     fn drain(&mut self) {
         self.report(false);
         self.local.phase.send_replace(Phase::Draining);
-        let slots: Vec<usize> = self.sources.keys().copied().collect();
-        for slot in slots {
-            self.run(slot);
-        }
-        for stream in self.local.streams.borrow().values() {
-            stream.borrow_mut().end_with(Status::unavailable("the server is shutting down; connect again"), true);
+        self.backlog.extend(self.sources.keys());
+        let heads = self.sources.iter().map(|(slot, source)| (*slot, source.topic.ring().head_sequence()));
+        self.last_wanted = Some(heads.collect());
+    }
+
+    /// End every stream, behind what it is still to be sent, once the rings were read as far as the drain wants.
+    fn end_streams(&mut self) {
+        let Some(wanted) = &mut self.last_wanted else { return };
+        let sources = &self.sources;
+        wanted.retain(|slot, head| sources.get(slot).is_some_and(|source| source.cursor.next_sequence() <= *head));
+        if wanted.is_empty() {
+            self.last_wanted = None;
+            for stream in self.local.streams.borrow().values() {
+                stream.borrow_mut().end_with(Status::unavailable("the server is shutting down; connect again"), true);
+            }
         }
     }
 

@@ -192,6 +192,8 @@ async fn hear(local: Rc<Local>, stream: Rc<RefCell<Stream>>, waiting: Arc<Atomic
     let broken = loop {
         let payload: Bytes = match frames.next().await {
             None => return,
+            // The client went away; its stream notices by itself.
+            Some(Err(status)) if status.code() == tonic::Code::Cancelled => return,
             Some(Ok(payload)) => payload,
             Some(Err(status)) => break status,
         };

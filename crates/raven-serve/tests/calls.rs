@@ -188,6 +188,45 @@ async fn health_says_what_policy_says() {
 }
 
 #[tokio::test]
+async fn reflection_knows_every_service() {
+    use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+    use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+    use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
+    use tonic_reflection::pb::v1::ServerReflectionRequest;
+    let fixture = Fixture::new();
+    let mut client = ServerReflectionClient::new(fixture.endpoint().connect().await.unwrap());
+    let message_request = Some(MessageRequest::ListServices(String::new()));
+    let request = ServerReflectionRequest { host: String::new(), message_request };
+
+    let mut answers = client.server_reflection_info(tokio_stream::once(request)).await.unwrap().into_inner();
+
+    let answer = answers.message().await.unwrap().unwrap().message_response;
+    let Some(MessageResponse::ListServicesResponse(list)) = answer else { panic!("{answer:?}") };
+    let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
+    assert!(names.contains(&"raven.MarketDataService") && names.contains(&"grpc.health.v1.Health"), "{names:?}");
+}
+
+/// What an HTTP/2 client says first, with empty settings.
+const HELLO: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+
+#[tokio::test]
+async fn peers_that_say_nothing_or_stop_answering_are_sent_away() {
+    use tokio::io::AsyncWriteExt;
+    let keepalive = Duration::from_millis(100);
+    let fixture = Fixture::with(Config { keepalive, keepalive_timeout: keepalive, ..Config::default() });
+    let healthy = fixture.open().await;
+    let address = ("127.0.0.1", fixture.port);
+    let _silent = tokio::net::TcpStream::connect(address).await.unwrap();
+    let mut half_open = tokio::net::TcpStream::connect(address).await.unwrap();
+    half_open.write_all(HELLO).await.unwrap();
+    fixture.until("three connections", |fixture| fixture.stat("connections") == 3).await;
+
+    fixture.until("only the healthy one is left", |fixture| fixture.stat("connections") == 1).await;
+
+    assert!(fixture.server.configure_stream(healthy.id, 1, 0));
+}
+
+#[tokio::test]
 async fn an_unknown_method_is_unimplemented() {
     let fixture = Fixture::new();
     let mut client = tonic::client::Grpc::new(fixture.endpoint().connect().await.unwrap());
@@ -242,12 +281,13 @@ async fn a_drained_server_sends_what_it_has_and_says_goodbye() {
     let mut stream = fixture.open().await;
     let options = Attach { overflow: Overflow::Gap, from_latest: false, ..Attach::default() };
     fixture.attach(&stream, &trades, options);
-    publish_trades(&fixture, &mut trades, 1..=300);
+    // More than the pump takes from a ring in one turn.
+    publish_trades(&fixture, &mut trades, 1..=7000);
 
     let server = fixture.server.clone();
     let draining = tokio::task::spawn_blocking(move || server.drain(Duration::from_secs(5)));
 
-    for id in 1..=300 {
+    for id in 1..=7000 {
         assert_eq!(stream.next().await.sequence, id);
     }
     assert_eq!(stream.end().await.code(), Code::Unavailable);
