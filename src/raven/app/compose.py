@@ -103,6 +103,7 @@ class _Server:
                 self.ingest,
                 self.server,
                 limits=Limits(
+                    max_clients=settings.server.max_clients,
                     max_topics_per_client=settings.server.max_topics_per_client,
                     max_streams_per_client=settings.server.max_streams_per_client,
                 ),
