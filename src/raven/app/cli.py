@@ -13,6 +13,7 @@ from typing import Annotated, Any, cast
 import typer
 
 from raven import __version__
+from raven.app.lifecycle import exit_soon
 from raven.app.options import RunOptions
 from raven.config import Loaded, load, render
 from raven.config.fields import LOG_LEVELS
@@ -171,7 +172,9 @@ def raven(
         return
     options = RunOptions(demo=demo, replay=recordings, speed=speed, live_view=not plain)
     compose = cast("Any", import_module("raven.app.compose"))
-    raise typer.Exit(int(compose.run(loaded.settings, options)))
+    code = int(compose.run(loaded.settings, options))
+    exit_soon(code)
+    raise typer.Exit(code)
 
 
 def _recordings(first: list[Path] | None, more: list[Path] | None) -> tuple[Path, ...]:

@@ -11,7 +11,9 @@ SIGTERM or SIGINT begins the stop; a second one skips what is left of it.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,12 +25,13 @@ from raven.clock import Clock, SystemClock
 from raven.errors import InternalError
 from raven.observe import get_logger, record_error
 
-__all__ = ["STOP_BUDGET_S", "Lifecycle", "Part", "run_program"]
+__all__ = ["STOP_BUDGET_S", "Lifecycle", "Part", "exit_soon", "run_program"]
 
 log = get_logger("lifecycle")
 
-# Promised: SIGTERM to exit within 10 s. The rest is for the interpreter to go.
-STOP_BUDGET_S = 9.5
+# Promised: SIGTERM to exit within 10 s. The rest is for loop and interpreter to go.
+STOP_BUDGET_S = 8.5
+EXIT_GRACE_S = 0.7
 # What is kept back for `stop` when draining takes all it may.
 CLOSE_RESERVE_S = 1.0
 
@@ -199,10 +202,29 @@ class Lifecycle:
 
 
 def run_program(main: Callable[[], Awaitable[int]]) -> int:
-    """Run `main` on a uvloop loop and return its exit code."""
+    """Run `main` on a uvloop loop and return its exit code.
+
+    Once `main` is done, whatever still holds the loop (a thread that does not come back) has less than a second.
+    """
 
     async def call() -> int:
         return await main()
 
     with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
-        return runner.run(call())
+        code = runner.run(call())
+        last_resort = exit_soon(code)
+    last_resort.cancel()
+    return code
+
+
+def exit_soon(code: int, grace_s: float = EXIT_GRACE_S) -> threading.Timer:
+    """End the process in `grace_s` seconds, whatever its threads do; the timer can be cancelled."""
+    timer = threading.Timer(grace_s, _exit_now, (code,))
+    timer.daemon = True
+    timer.start()
+    return timer
+
+
+def _exit_now(code: int) -> None:
+    log.warning("exiting with threads that did not end", threads=[thread.name for thread in threading.enumerate()])
+    os._exit(code)

@@ -42,8 +42,8 @@ class ServerSettings(Section):
     max_topics_per_client: int = setting(10_000, "Topics one client id may hold.", ge=1)
     max_streams_per_client: int = setting(16, "Streams one client id may have open.", ge=1)
     drain_seconds: float = setting(
-        8.0, "On SIGTERM: time for clients to receive what they have coming. The whole stop takes 10 s at most.",
-        unit="s", ge=0, le=9,
+        7.0, "On SIGTERM: time for clients to receive what they have coming. The whole stop takes 10 s at most.",
+        unit="s", ge=0, le=7.5,
     )  # fmt: skip
     tls_certificate: str = setting("", "PEM file of the server's certificate chain; empty serves without TLS.")
     tls_key: str = setting("", "PEM file of its private key.")

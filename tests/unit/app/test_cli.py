@@ -36,6 +36,7 @@ def ran(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Ran:
     module = types.ModuleType("raven.app.compose")
     module.run = ran.run  # type: ignore[attr-defined]
     monkeypatch.setitem(sys.modules, "raven.app.compose", module)
+    monkeypatch.setattr(cli, "exit_soon", lambda code: None)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("COLUMNS", "200")
     return ran

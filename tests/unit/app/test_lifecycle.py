@@ -1,12 +1,19 @@
 import asyncio
 import os
 import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
 
 import pytest
 
 from raven.app.lifecycle import Lifecycle
 from raven.errors import InternalError, NetworkTimeout
 from raven.testing import ManualClock
+
+
+SOURCE = Path(__file__).resolve().parents[3] / "src"
 
 
 class Diary:
@@ -62,7 +69,7 @@ async def test_a_signal_ends_the_program_with_code_0(clock: ManualClock, number:
 
 
 async def test_a_part_that_does_not_drain_is_abandoned_and_everything_is_closed_in_time(clock: ManualClock) -> None:
-    lifecycle, diary = Lifecycle(clock, stop_budget_s=9.5), Diary()
+    lifecycle, diary = Lifecycle(clock, stop_budget_s=8.5), Diary()
     diary.part(lifecycle, "engine")
 
     async def for_ever() -> None:
@@ -161,3 +168,24 @@ async def test_a_part_added_too_late_is_refused(clock: ManualClock) -> None:
 
     lifecycle.stop()
     await running
+
+
+def test_a_thread_that_does_not_come_back_does_not_keep_the_program() -> None:
+    program = """
+import asyncio, threading, time
+from raven.app.lifecycle import exit_soon, run_program
+
+async def main():
+    asyncio.get_running_loop().run_in_executor(None, time.sleep, 60)
+    return 7
+
+run_program(main)
+"""
+    began = time.monotonic()
+
+    answer = subprocess.run(
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(SOURCE)}, capture_output=True, check=False, timeout=30
+    )
+
+    assert answer.returncode == 7
+    assert time.monotonic() - began < 10
