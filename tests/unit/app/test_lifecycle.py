@@ -12,7 +12,6 @@ from raven.app.lifecycle import Lifecycle
 from raven.errors import InternalError, NetworkTimeout
 from raven.testing import ManualClock
 
-
 SOURCE = Path(__file__).resolve().parents[3] / "src"
 
 
