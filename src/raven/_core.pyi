@@ -10,7 +10,23 @@ from typing import Final, Self, final
 
 from typing_extensions import Buffer
 
-__all__: Final[list[str]]
+__all__ = [
+    "BUFFERED",
+    "EVENTS_PENDING",
+    "IGNORED",
+    "PUBLISHED",
+    "REJECTED",
+    "REJECT_EXPLANATIONS",
+    "REJECT_REASONS",
+    "Call",
+    "Engine",
+    "GrpcServer",
+    "Hub",
+    "Reader",
+    "Record",
+    "Writer",
+    "__version__",
+]
 __version__: Final[str]
 
 # What `Engine.on_frame` and `Engine.on_snapshot` say, as bits.
