@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use raven_core::engine::{Engine, EngineConfig};
 use raven_core::hub::Hub;
-use raven_core::parse::binance::Scales;
+use raven_core::parse::event::Scales;
 use raven_core::sequence::Rule;
 
 struct Frame {

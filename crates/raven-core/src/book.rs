@@ -4,8 +4,8 @@
 //! worst ask; what rests further away is unknown until a diff names it.
 
 use crate::ladder::{Change, Ladder, Side};
-use crate::parse::binance::{Level, Scales};
 use crate::parse::decimal::{self, POW10};
+use crate::parse::event::{Level, Scales};
 
 /// Both sides, their scales and the proven range.
 #[derive(Clone, Debug)]

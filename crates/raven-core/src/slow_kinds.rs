@@ -2,8 +2,10 @@
 
 use crate::citadel::Policy;
 use crate::instrument::{Instrument, Outcome};
-use crate::parse::binance::{self, Depth, EventType, Level, Scales, Stop};
+use crate::parse::binance;
 use crate::parse::binance_slow::{self, ForceOrder, Kline, MarkPrice};
+use crate::parse::envelope::EventType;
+use crate::parse::event::{Depth, Level, Scales, Stop};
 use crate::parse::scan::Scanner;
 use crate::record::{candle, data_type, funding, Kind};
 use crate::reject::Reason;

@@ -1,7 +1,8 @@
 //! The Binance messages that come once a second or less: candles, mark prices, forced orders.
 
-use super::binance::{members, Scales, Stop};
+use super::binance::members;
 use super::decimal;
+use super::event::{Scales, Stop};
 use super::scan::{key, Key, Scanner, Seen};
 use crate::record::funding;
 use crate::reject::{Reason, Reject};

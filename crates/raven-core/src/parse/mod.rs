@@ -1,8 +1,11 @@
 //! Bytes to events: borrow, never copy; refuse with offset and reason.
 //!
-//! [`scan`] knows JSON, [`decimal`] knows numbers, [`binance`] and [`binance_slow`] know one venue's messages.
+//! [`scan`] knows JSON, [`decimal`] knows numbers, [`envelope`], [`binance`] and [`binance_slow`] know one venue's
+//! messages, [`event`] is what they have in common with every other venue's.
 
 pub mod binance;
 pub mod binance_slow;
 pub mod decimal;
+pub mod envelope;
+pub mod event;
 pub mod scan;

@@ -2,6 +2,8 @@
 //!
 //! One writer: all methods that change something are called from one thread. Time is an argument.
 
+mod resync;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -11,12 +13,14 @@ use crate::events::{Event, EventList};
 use crate::hub::Hub;
 use crate::instrument::{Instrument, Notice, Outcome};
 use crate::latency::Histogram;
-use crate::parse::binance::{self, End, EventType, Frame, Level, Scales, Stop};
+use crate::parse::binance;
 use crate::parse::decimal::MAX_SCALE;
+use crate::parse::envelope::{self, End, EventType, Frame};
+use crate::parse::event::{Level, Scales, Stop};
 use crate::parse::scan::{Next, Scanner};
 use crate::pending::PendingLimits;
 use crate::reject::{Reason, Reject};
-use crate::sequence::{Ids, Rule};
+use crate::sequence::Rule;
 use crate::slow_kinds;
 use crate::symbols::SymbolTable;
 use crate::topics::Topics;
@@ -211,7 +215,7 @@ impl Engine {
             let reject = Reject::at(Reason::FrameTooLarge, self.config.max_frame_bytes);
             return self.quarantine(connection, None, reject, frame);
         }
-        match binance::open(frame) {
+        match envelope::open(frame) {
             Ok(Frame::Events { event_type, scanner, stream, end }) => {
                 self.take_events_of(Source { connection, venue, recv_ns, event_type, stream, end, frame }, scanner)
             }
@@ -428,114 +432,6 @@ impl Engine {
         answer::IGNORED
     }
 
-    // --- snapshots and state ------------------------------------------------------------------------------------
-
-    /// Apply a REST depth answer of at most `limit` levels a side, then the diffs that waited for it.
-    pub fn on_snapshot(&mut self, number: u32, recv_ns: i64, body: &[u8], limit: usize) -> u32 {
-        let bits = match self.read_snapshot(number, recv_ns, body, limit) {
-            Ok(bits) => bits,
-            Err(reject) => {
-                self.quarantine_snapshot(number, reject, body);
-                answer::REJECTED
-            }
-        };
-        self.hub.ring_doorbell();
-        bits | u32::from(!self.events.is_empty())
-    }
-
-    fn read_snapshot(&mut self, number: u32, recv_ns: i64, body: &[u8], limit: usize) -> Result<u32, Reject> {
-        let snapshot = loop {
-            let Some(scales) = self.instrument(number).map(Instrument::scales) else { return Ok(answer::IGNORED) };
-            let mut scanner = Scanner::new(body, 0);
-            let read = binance::snapshot(&mut scanner, scales, &mut self.bids, &mut self.asks);
-            match read.and_then(|snapshot| Ok(scanner.finish().map(|()| snapshot)?)) {
-                Ok(snapshot) => break snapshot,
-                Err(Stop::NeedsScales(scales)) if self.grow(number, scales) => {}
-                Err(Stop::Refused(reject)) => return Err(reject),
-                Err(_) => return Err(Reject::at(Reason::NumberOutOfRange, 0)),
-            }
-        };
-        let Self { instruments, bids, asks, words, config, .. } = self;
-        let Some(instrument) = instruments[number as usize].as_deref_mut() else { return Ok(answer::IGNORED) };
-        if !instrument.waits_for_snapshot() {
-            return Ok(answer::IGNORED);
-        }
-        if !instrument.snapshot_fits(snapshot.last_id, waiting_ids) {
-            let notice = instrument.refuse_snapshot("snapshot_too_old");
-            notice.into_iter().for_each(|notice| self.tell(None, number, notice));
-            return Ok(answer::IGNORED);
-        }
-        let exchange_ns = match snapshot.event_ms {
-            0 => recv_ns,
-            time => config.policy.time_ns(time, recv_ns).map_err(|reason| Reject::at(reason, 0))?,
-        };
-        let loaded = instrument.load_snapshot(recv_ns, exchange_ns, &snapshot, (bids, asks), limit, words);
-        let Some(mut waiting) = loaded else { return Err(Reject::at(Reason::CrossedBook, 0)) };
-        let replayed = self.replay(number, &waiting);
-        waiting.clear();
-        if let Some(instrument) = self.instruments[number as usize].as_deref_mut() {
-            instrument.return_buffer(waiting);
-            let notice = instrument.synced();
-            notice.into_iter().for_each(|notice| self.tell(None, number, notice));
-        }
-        Ok(answer::PUBLISHED | replayed)
-    }
-
-    /// Feed diffs that waited; they were counted as received when they came.
-    fn replay(&mut self, number: u32, waiting: &crate::pending::PendingDiffs) -> u32 {
-        let mut bits = 0;
-        for (recv_ns, raw) in waiting.iter() {
-            let source = Source {
-                connection: 0,
-                venue: 0,
-                recv_ns,
-                event_type: EventType::Depth,
-                stream: b"",
-                end: End::Checked,
-                frame: raw,
-            };
-            loop {
-                let Self { instruments, bids, asks, words, config, .. } = self;
-                let Some(instrument) = instruments[number as usize].as_deref_mut() else { return bits };
-                let scales = instrument.scales();
-                match binance::depth(&mut Scanner::new(raw, 0), bids, asks, |_| Some(scales)) {
-                    Ok(depth) => {
-                        let (policy, pending) = (&config.policy, config.pending);
-                        let (outcome, notice) =
-                            instrument.take_diff(policy, pending, recv_ns, &depth, (bids, asks), raw, words);
-                        bits |= self.settle(&source, number, outcome, notice);
-                        break;
-                    }
-                    Err(Stop::NeedsScales(scales)) if self.grow(number, scales) => {}
-                    // It was sound when it came, so only a scale that no longer fits leads here.
-                    Err(_) => {
-                        self.with_instrument(number, |instrument, _| instrument.counters.rejected += 1);
-                        bits |= self.quarantine(0, Some(number), Reject::at(Reason::NumberOutOfRange, 0), raw);
-                        break;
-                    }
-                }
-            }
-        }
-        bits
-    }
-
-    #[cold]
-    fn quarantine_snapshot(&mut self, number: u32, reject: Reject, body: &[u8]) {
-        let kept = &body[..body.len().min(self.config.quarantine_bytes)];
-        self.rejects.count(reject.reason);
-        self.events.push(Event {
-            name: "rejected",
-            connection: None,
-            instrument: Some(number),
-            reason: reject.reason.name(),
-            number: reject.offset as u64,
-            raw: kept.to_vec(),
-        });
-        let instrument = self.instruments[number as usize].as_deref_mut();
-        let notice = instrument.and_then(|instrument| instrument.refuse_snapshot("snapshot_refused"));
-        notice.into_iter().for_each(|notice| self.tell(None, number, notice));
-    }
-
     /// Act on one instrument with the scratch memory at hand, then wake readers.
     pub fn with_instrument(&mut self, number: u32, act: impl FnOnce(&mut Instrument, &mut Vec<u64>)) -> bool {
         let Self { instruments, words, .. } = self;
@@ -594,10 +490,4 @@ struct Source<'a> {
 #[inline(always)]
 fn of(instruments: &mut [Option<Box<Instrument>>], number: Option<u32>) -> Result<&mut Instrument, Stop> {
     number.and_then(|number| instruments[number as usize].as_deref_mut()).ok_or(Stop::NotCollected)
-}
-
-/// The ids of a diff that waits.
-fn waiting_ids(raw: &[u8]) -> Option<Ids> {
-    let depth = binance::diff_ids(&mut Scanner::new(raw, 0)).ok()?;
-    Some(Ids { first: depth.first_id, last: depth.last_id, previous: depth.previous_id })
 }
