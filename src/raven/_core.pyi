@@ -194,8 +194,10 @@ class Engine:
         """Return `waiting` (no snapshot yet), `synced`, `resyncing` or `stale`."""
     def last_seen(self, instrument: int) -> tuple[int, int, int, int, int, int]:
         """Return when the last event of each kind came, ns: `(book, trade, quote, candle, funding, liquidation)`; 0 for never."""
-    def latency(self) -> list[int]:
-        """Return the counts of the latency histogram (receive to published), one per power-of-two-and-quarter bucket; see `latency_bounds`."""
+    def latency(self, instrument: int | None = None) -> tuple[list[int], float]:
+        """Return how long frames took from arrival to publication, of one symbol or of all: counts per bucket of
+        `latency_bounds`, and their sum in microseconds.
+        """
     @staticmethod
     def latency_bounds() -> list[float]:
         """Return the upper bounds of the latency buckets, microseconds."""

@@ -33,6 +33,12 @@ impl Histogram {
         self.counts[bucket as usize] += 1;
     }
 
+    /// Add all that another one counted.
+    pub fn add(&mut self, other: &Self) {
+        self.counts.iter_mut().zip(&other.counts).for_each(|(count, more)| *count += more);
+        self.sum_ns = self.sum_ns.wrapping_add(other.sum_ns);
+    }
+
     /// Counts, smallest durations first.
     pub fn counts(&self) -> &[u64] {
         &self.counts

@@ -285,8 +285,10 @@ impl Engine {
         Ok((seen.book, seen.trade, seen.quote, seen.candle, seen.funding, seen.liquidation))
     }
 
-    fn latency(&self) -> Vec<u64> {
-        self.inner.latency().counts().to_vec()
+    #[pyo3(signature = (instrument = None))]
+    fn latency(&self, instrument: Option<u32>) -> (Vec<u64>, f64) {
+        let histogram = self.inner.latency(instrument);
+        (histogram.counts().to_vec(), histogram.sum_ns() as f64 / 1_000.0)
     }
 
     #[staticmethod]

@@ -33,6 +33,7 @@ from raven.observe import (
     NativeCollector,
     Status,
     configure_logs,
+    configure_metrics,
     get_logger,
 )
 from raven.registry import VENUES, load
@@ -58,6 +59,7 @@ def run(settings: Settings, options: RunOptions) -> int:
         # The table says all of it; warnings still scroll by above it.
         logging.getLogger().setLevel(logging.WARNING)
         configure_logs("warn" if settings.monitoring.log_level == "info" else settings.monitoring.log_level, "text")
+    configure_metrics("raven", __version__, settings.monitoring.max_label_values)
     sys.setswitchinterval(_GIL_SWITCH_S)
     return run_program(lambda: _serve(settings, options))
 
@@ -212,7 +214,7 @@ def venue_plan(settings: Settings, name: str) -> VenuePlan:
 
 def ingest_settings(settings: Settings, stand_in: StandIn | None = None) -> IngestSettings:
     """Map the configuration to what ingest is told."""
-    feeds, fast = settings.feeds, settings.high_frequency
+    feeds, fast, citadel = settings.feeds, settings.high_frequency, settings.citadel
     # A recording ends; silence after it is no fault.
     patience = math.inf if stand_in and stand_in.ends else 1.0
     return IngestSettings(
@@ -229,6 +231,7 @@ def ingest_settings(settings: Settings, stand_in: StandIn | None = None) -> Inge
         max_topics=feeds.max_topics,
         # A ban by a stand-in must not outlive it.
         state_dir=Path(feeds.state_dir) if feeds.state_dir and stand_in is None else None,
+        quarantine_max_bytes=citadel.quarantine_max_bytes if citadel.enable_dead_letter_queue else 0,
         cpu=fast.ingest_cpu if fast.ingest_cpu >= 0 else None,
         busy_poll=fast.ingest_busy_poll,
     )

@@ -113,7 +113,7 @@ class EngineView:
     def totals(self) -> ViewTotals:
         """Return the figures of the whole server."""
         totals, grpc = self._engine.totals(), self._grpc_stats()
-        counts, bounds = self._engine.latency(), self._engine.latency_bounds()
+        (counts, _), bounds = self._engine.latency(), self._engine.latency_bounds()
         return ViewTotals(
             source=self._endpoints.source,
             uptime_s=self._clock.monotonic() - self._started,

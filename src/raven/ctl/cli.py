@@ -65,7 +65,8 @@ def _show(result: Replay, files: list[Path]) -> None:
         f"[bold]{document['lines']:,}[/] messages over [bold]{float(document['span_s']):.1f} s[/], "
         f"{document['market']}, {len(document['symbols'])} symbol(s), {len(document['rejected'])} refused"
     )
-    table = Table(header_style="bold", box=SIMPLE_HEAD, caption="gaps: update ids / trade ids · tickers: tops equal to the venue's own")
+    caption = "gaps: update ids / trade ids · tickers: tops equal to the venue's own"
+    table = Table(header_style="bold", box=SIMPLE_HEAD, caption=caption)
     table.add_column("symbol", no_wrap=True)
     for name in ("applied", "gaps", "trades", "tickers", "bid", "ask", "book hash"):
         table.add_column(name, justify="right", no_wrap=True)

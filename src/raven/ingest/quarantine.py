@@ -23,7 +23,7 @@ class Quarantine:
     """
 
     def __init__(self, directory: Path | None, max_bytes: int, clock: Clock) -> None:
-        self._file = None if directory is None else directory / "quarantine.jsonl"
+        self._file = directory / "quarantine.jsonl" if directory is not None and max_bytes > 0 else None
         self._half = max_bytes // 2
         self._clock = clock
         self.kept = 0

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -26,6 +25,9 @@ class InstrumentCounts:
     symbol: str
     state: str
     counters: Mapping[str, int]
+    latency: Sequence[int] = ()
+    """Counts per bucket of `NativeCounts.latency_bounds`."""
+    latency_sum_us: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +37,6 @@ class NativeCounts:
     instruments: Sequence[InstrumentCounts] = ()
     totals: Mapping[str, int] = field(default_factory=dict)
     rejects: Mapping[str, int] = field(default_factory=dict)
-    latency: Sequence[int] = ()
     latency_bounds: Sequence[float] = ()
     grpc: Mapping[str, int] | None = None
 
@@ -67,8 +68,8 @@ class EngineCounters(Protocol):
         """Return how the book is."""
         ...
 
-    def latency(self) -> list[int]:
-        """Return the counts of the latency histogram."""
+    def latency(self, instrument: int | None = None) -> tuple[list[int], float]:
+        """Return the latency histogram of one symbol or of all: counts, and their sum in microseconds."""
         ...
 
     def latency_bounds(self) -> list[float]:
@@ -95,12 +96,11 @@ class EngineSource:
         engine = self._engine
         return NativeCounts(
             instruments=[
-                InstrumentCounts(venue, symbol, engine.state(handle), engine.counters(handle))
+                InstrumentCounts(venue, symbol, engine.state(handle), engine.counters(handle), *engine.latency(handle))
                 for venue, symbol, handle in tuple(self._instruments())
             ],
             totals=engine.totals(),
             rejects=engine.rejects(),
-            latency=engine.latency(),
             latency_bounds=engine.latency_bounds(),
             grpc=self._grpc_stats() if self._grpc_stats else None,
         )
@@ -135,6 +135,8 @@ TOTALS = (
     ("raven_frames", "WebSocket frames taken.", "frames"),
     ("raven_frame_bytes", "Bytes of these frames.", "bytes"),
 )
+# The bounds of the engine's histogram that a scrape shows, microseconds.
+SHOWN_LATENCIES_US = frozenset(0.256 * 2**power for power in range(2, 18))
 STATES = ("waiting", "synced", "resyncing", "stale")
 # Name, help, key of `GrpcServer.stats`, whether it only grows.
 GRPC = (
@@ -220,22 +222,22 @@ class NativeCollector(Collector):
             family.add_metric([venue, state], number)
         return family
 
-    @staticmethod
-    def _latency(counts: NativeCounts) -> Metric:
-        """Receive to published: one histogram for all symbols, the sum estimated from bucket middles."""
+    def _latency(self, counts: NativeCounts) -> Metric:
+        """Receive to published. Every fourth bucket of the engine's is shown: powers of two from 1 µs to 33 ms."""
         family = HistogramMetricFamily(
             "processing_latency_microseconds", "From a frame's arrival to its publication.", labels=["symbol", "venue"]
         )
-        if not counts.latency:
-            return family
-        buckets: list[tuple[str, float]] = []
-        running = 0
-        total = 0.0
-        below = 0.0
-        for bound, count in zip(counts.latency_bounds, counts.latency, strict=True):
-            running += count
-            total += count * ((below + bound) / 2 if math.isfinite(bound) else below)
-            below = bound
-            buckets.append(("+Inf" if math.isinf(bound) else str(float(bound)), running))
-        family.add_metric(["all", "all"], buckets=buckets, sum_value=total)
+        sums: dict[tuple[str, str], tuple[list[int], float]] = {}
+        for one in counts.instruments:
+            key = self._symbols.admit(one.symbol), one.venue
+            buckets, total = sums.get(key, ([0] * len(one.latency), 0.0))
+            sums[key] = [a + b for a, b in zip(buckets, one.latency, strict=True)], total + one.latency_sum_us
+        for (symbol, venue), (buckets, total) in sums.items():
+            shown: list[tuple[str, float]] = []
+            below = 0
+            for bound, count in zip(counts.latency_bounds, buckets, strict=True):
+                below += count
+                if bound in SHOWN_LATENCIES_US:
+                    shown.append((str(bound), below))
+            family.add_metric([symbol, venue], buckets=[*shown, ("+Inf", below)], sum_value=total)
         return family

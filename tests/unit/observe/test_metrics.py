@@ -106,12 +106,16 @@ def test_native_counters_appear_under_the_promised_names() -> None:
 
 
 def test_the_latency_histogram_is_cumulative_and_counts_what_lies_beyond() -> None:
-    found = samples(NativeCounts(latency=[1, 2, 3, 4], latency_bounds=[1.0, 2.0, 4.0, math.inf]))
+    bounds = [1.024, 1.28, 2.048, math.inf]
+    instruments = [InstrumentCounts("v", "BTCUSDT", "synced", {}, [1, 2, 3, 4], 12.5)]
+
+    found = samples(NativeCounts(instruments=instruments, latency_bounds=bounds))
 
     name = "processing_latency_microseconds_bucket"
-    assert [found[name, "all", "all", bound] for bound in ("1.0", "2.0", "4.0", "+Inf")] == [1, 3, 6, 10]
-    assert found["processing_latency_microseconds_count", "all", "all"] == 10
-    assert found["processing_latency_microseconds_sum", "all", "all"] == 1 * 0.5 + 2 * 1.5 + 3 * 3.0 + 4 * 4.0
+    assert [found[name, "BTCUSDT", "v", bound] for bound in ("1.024", "2.048", "+Inf")] == [1, 6, 10]
+    assert (name, "BTCUSDT", "v", "1.28") not in found
+    assert found["processing_latency_microseconds_count", "BTCUSDT", "v"] == 10
+    assert found["processing_latency_microseconds_sum", "BTCUSDT", "v"] == 12.5
 
 
 def test_symbols_beyond_the_cap_are_summed_as_other() -> None:
@@ -149,7 +153,7 @@ def test_the_engine_is_read_through_its_own_names() -> None:
     assert found["trades_processed_total", "BTCUSDT", "v"] == 1
     assert found["raven_books", "v", "waiting"] == 1
     assert found["raven_frames_total",] == 1
-    assert found["processing_latency_microseconds_count", "all", "all"] == 1
+    assert found["processing_latency_microseconds_count", "BTCUSDT", "v"] == 1
     assert found["grpc_active_connections",] == 1
 
 

@@ -91,7 +91,10 @@ pub struct Engine {
     totals: Totals,
     rejects: Rejects,
     unknown_events: BTreeMap<Vec<u8>, u64>,
-    latency: Histogram,
+    /// Latencies of instruments that are no longer collected.
+    retired_latency: Histogram,
+    /// Whose event was published last: the latency that is observed next is its.
+    published_last: u32,
     // Scratch memory, so that no event allocates once warm.
     bids: Vec<Level>,
     asks: Vec<Level>,
@@ -112,7 +115,8 @@ impl Engine {
             totals: Totals::default(),
             rejects: Rejects::default(),
             unknown_events: BTreeMap::new(),
-            latency: Histogram::default(),
+            retired_latency: Histogram::default(),
+            published_last: 0,
             bids: Vec::with_capacity(1024),
             asks: Vec::with_capacity(1024),
             words: Vec::with_capacity(4096),
@@ -149,6 +153,7 @@ impl Engine {
     pub fn remove_instrument(&mut self, number: u32) -> bool {
         let Some(gone) = self.instruments.get_mut(number as usize).and_then(Option::take) else { return false };
         self.lookup.remove(gone.venue, gone.symbol.as_bytes());
+        self.retired_latency.add(&gone.latency);
         gone.topics.end(&self.hub);
         true
     }
@@ -351,7 +356,10 @@ impl Engine {
             self.tell(Some(source.connection), number, notice);
         }
         match outcome {
-            Outcome::Published => answer::PUBLISHED,
+            Outcome::Published => {
+                self.published_last = number;
+                answer::PUBLISHED
+            }
             Outcome::Ignored => answer::IGNORED,
             Outcome::Buffered => answer::BUFFERED,
             Outcome::Rejected(reason) => {
@@ -448,15 +456,25 @@ impl Engine {
         self.events.take()
     }
 
-    /// Count how long a frame took from arrival to publication.
+    /// Count how long the frame that was published last took from its arrival.
     #[inline(always)]
     pub fn observe_latency(&mut self, duration_ns: i64) {
-        self.latency.observe(duration_ns);
+        if let Some(Some(instrument)) = self.instruments.get_mut(self.published_last as usize) {
+            instrument.latency.observe(duration_ns);
+        }
     }
 
-    /// The latency histogram.
-    pub fn latency(&self) -> &Histogram {
-        &self.latency
+    /// Latencies of one instrument, or of all that ever were.
+    pub fn latency(&self, number: Option<u32>) -> Histogram {
+        let mut sum = Histogram::default();
+        match number {
+            Some(number) => self.instrument(number).into_iter().for_each(|one| sum.add(&one.latency)),
+            None => {
+                sum.add(&self.retired_latency);
+                self.instruments.iter().flatten().for_each(|one| sum.add(&one.latency));
+            }
+        }
+        sum
     }
 
     /// Counters of what belongs to no symbol.

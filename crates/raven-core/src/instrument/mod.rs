@@ -12,6 +12,7 @@ use std::sync::Arc;
 use crate::book::Book;
 use crate::citadel::{PriceGuard, TradeIds};
 use crate::counters::Counters;
+use crate::latency::Histogram;
 use crate::parse::decimal::POW10;
 use crate::parse::event::Scales;
 use crate::pending::PendingDiffs;
@@ -79,6 +80,8 @@ pub struct Instrument {
     pub needs_book: bool,
     /// What was counted.
     pub counters: Counters,
+    /// How long its events took from arrival to publication.
+    pub latency: Histogram,
     /// When what was last seen.
     pub last_seen: LastSeen,
     /// What readers of "now" see.
@@ -110,6 +113,7 @@ impl Instrument {
             symbol: symbol.into(),
             needs_book,
             counters: Counters::default(),
+            latency: Histogram::default(),
             last_seen: LastSeen::default(),
             latest: Arc::default(),
             topics,
