@@ -88,6 +88,10 @@ test-unit: $(VENV)/.native $(VENV)/.dev ## Unit and contract tests
 test-integration: $(VENV)/.native $(VENV)/.dev ## Integration and system tests: real sockets, whole programs
 	@$(PY) -m pytest -q $(wildcard tests/integration tests/system) $(ARGS)
 
+.PHONY: test-peers
+test-peers: $(VENV)/.native $(VENV)/.peers ## Clients that others wrote against the built-in exchange (installs them first)
+	@$(PY) -m pytest -q tests/integration/test_exchange_peers.py $(ARGS)
+
 .PHONY: docs
 docs: $(VENV)/.native $(VENV)/.dev ## Write the generated pages of docs/reference
 	@$(PY) scripts/generate_docs.py
@@ -169,6 +173,11 @@ $(VENV)/.run: $(VENV)/.created requirements/run.txt
 $(VENV)/.dev: $(VENV)/.run requirements/dev.txt
 	$(say) "installing development tools into $(VENV) (about 1 min)"
 	@$(PY) -m pip install -q --disable-pip-version-check -r requirements/dev.txt
+	@touch $@
+
+$(VENV)/.peers: $(VENV)/.dev requirements/peers.txt
+	$(say) "installing exchange clients that others wrote into $(VENV) (about 1 min)"
+	@$(PY) -m pip install -q --disable-pip-version-check -r requirements/peers.txt
 	@touch $@
 
 $(VENV)/.native: $(VENV)/.run pyproject.toml $(NATIVE)

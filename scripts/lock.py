@@ -1,4 +1,4 @@
-"""Pin what is installed: writes requirements/run.txt and requirements/dev.txt from pyproject.toml.
+"""Pin what is installed: writes requirements/{run,dev,peers}.txt from pyproject.toml.
 
 python scripts/lock.py            # newest versions that satisfy pyproject.toml, resolved in a fresh environment
 python scripts/lock.py --check    # fail when pyproject.toml names a package that is not pinned
@@ -15,7 +15,9 @@ import venv
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-PINS = {name: PROJECT / "requirements" / f"{name}.txt" for name in ("run", "dev")}
+PINS = {name: PROJECT / "requirements" / f"{name}.txt" for name in ("run", "dev", "peers")}
+# Each set contains the one before, with the same versions.
+BASE = {"dev": "run", "peers": "dev"}
 HEADER = (
     "# Written by `make lock` from pyproject.toml. The versions that CI runs; the package itself accepts newer ones.\n"
 )
@@ -25,7 +27,8 @@ def wanted() -> dict[str, list[str]]:
     """Return the requirements of each pin file."""
     data = tomllib.loads((PROJECT / "pyproject.toml").read_text(encoding="utf-8"))
     run = [*data["project"]["dependencies"], *data["build-system"]["requires"]]
-    return {"run": run, "dev": [*run, *data["dependency-groups"]["dev"]]}
+    dev = [*run, *data["dependency-groups"]["dev"]]
+    return {"run": run, "dev": dev, "peers": [*dev, *data["dependency-groups"]["peers"]]}
 
 
 def normal(requirement: str) -> str:
@@ -54,7 +57,7 @@ def lock() -> int:
         with tempfile.TemporaryDirectory() as folder:
             venv.create(folder, with_pip=True)
             python = str(Path(folder) / "bin" / "python")
-            constraint = ["-c", str(PINS["run"])] if name == "dev" else []
+            constraint = ["-c", str(PINS[BASE[name]])] if name in BASE else []
             subprocess.run([python, "-m", "pip", "install", "-q", *requirements, *constraint], check=True)
             frozen = subprocess.run([python, "-m", "pip", "freeze"], check=True, capture_output=True, text=True).stdout
         PINS[name].parent.mkdir(exist_ok=True)
