@@ -70,7 +70,8 @@ def judge(case: dict[str, str | int], served: dict[str, float], read: dict[str, 
     """Put the figures of one run together; anything lost must have been counted and marked."""
     clients = int(case["clients"])
     due = int(served["published"]) * clients
-    assert served["messages"] - served["gap_marks"] + served["lost"] == due, "sent and lost do not add up to published"
+    told = served["messages"] - served["gap_marks"] + served["lost"]
+    assert told == due, f"sent and lost do not add up: {served} {read}"
     if case["client"] != "count":
         assert read.get("unmarked_holes", read.get("holes")) == 0, "a client saw a hole without a mark"
     if case["client"] == "decode":
@@ -105,6 +106,11 @@ def main() -> None:
         median = {key: round(statistics.median(one[key] for one in runs), 1) for key in runs[0]}
         document["cases"][name] = median | {"runs": len(runs), "date": datetime.now(UTC).strftime("%Y-%m-%d")}
         print(f"{name}: {median}", flush=True)
+        write(document)
+
+
+def write(document: dict[str, object]) -> None:
+    """Keep what is measured so far."""
     document["command"] = "python benches/grpc_native.py"
     document["machine"] = {
         "cores": os.cpu_count(),

@@ -11,7 +11,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::time::{sleep, timeout};
+use tokio::time::{interval, sleep, timeout, Instant};
 use tokio_rustls::TlsAcceptor;
 
 use crate::local::{Local, Phase};
@@ -20,6 +20,9 @@ use crate::watched::Watched;
 
 /// What an HTTP/2 connection starts with, bytes; a peer must have sent it within the keepalive time.
 const HELLO_BYTES: usize = 24;
+/// A ping waits behind everything that the peer has not read yet, so a missing answer does not tell a dead peer from a
+/// slow one. HTTP/2 only asks; `serve` looks whether anything at all comes back, window updates included.
+const NEVER: Duration = Duration::from_secs(365 * 24 * 3600);
 /// Connections beyond the limit that are still told why; more are closed at once.
 const SURPLUS: usize = 64;
 /// Bytes that HTTP/2 may hold for one stream whose client does not read.
@@ -128,7 +131,7 @@ async fn serve<IO: AsyncRead + AsyncWrite + Unpin + 'static>(io: IO, caller: Cal
     let mut http = http2::Builder::new(LocalExecutor);
     http.timer(TokioTimer::new())
         .keep_alive_interval(config.keepalive)
-        .keep_alive_timeout(config.keepalive_timeout)
+        .keep_alive_timeout(NEVER)
         .max_concurrent_streams(config.max_streams_per_connection)
         .max_header_list_size(MAX_HEADER_BYTES)
         .max_pending_accept_reset_streams(MAX_PENDING_RESETS)
@@ -138,10 +141,20 @@ async fn serve<IO: AsyncRead + AsyncWrite + Unpin + 'static>(io: IO, caller: Cal
     let mut connection = pin!(http.serve_connection(TokioIo::new(io), service));
     let mut hello = pin!(sleep(config.keepalive));
     let (mut is_greeted, mut is_closing) = (false, false);
+    let longest_silence = config.keepalive + config.keepalive_timeout;
+    let mut look = interval((longest_silence / 4).max(Duration::from_millis(1)));
+    let (mut heard, mut heard_at) = (0, Instant::now());
     loop {
         tokio::select! {
             // A client that goes away in the middle is no error of ours; its streams are closed either way.
             _ = connection.as_mut() => return true,
+            now = look.tick() => {
+                if received.get() != heard {
+                    (heard, heard_at) = (received.get(), now);
+                } else if now - heard_at > longest_silence {
+                    return false;
+                }
+            }
             () = hello.as_mut(), if !is_greeted => {
                 is_greeted = true;
                 if received.get() < HELLO_BYTES {
