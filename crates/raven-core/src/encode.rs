@@ -78,6 +78,9 @@ impl Encoder {
         };
         if is_written {
             self.put_origin(&header, out);
+            if header.kind == Kind::Book {
+                put_unproven(&header, body, depth, out);
+            }
         }
         is_written
     }
@@ -219,6 +222,15 @@ impl Encoder {
         put_int(out, 102, header.recv_ns as u64);
         put_flags(out, header.flags);
         put_int(out, 106, header.exchange_ns as u64);
+    }
+}
+
+/// Say how many of the levels sent lie beyond what a snapshot proved; usually none, and then nothing is written.
+fn put_unproven(header: &Header, body: &[u64], depth: usize, out: &mut Vec<u8>) {
+    let cut = if depth == 0 { u64::MAX } else { depth as u64 };
+    let sides = [(107, header.bids, body[0] & 0xffff_ffff), (108, header.asks, body[0] >> 32)];
+    for (field, levels, proven) in sides {
+        put_int(out, field, u64::from(levels).min(cut).saturating_sub(proven));
     }
 }
 

@@ -30,6 +30,8 @@ fn message(data: Data) -> MarketDataMessage {
         flags: flags::STALE,
         batch: vec![],
         exchange_time_ns: 1_700_000_000_100_000_000,
+        unproven_bids: 0,
+        unproven_asks: 0,
     }
 }
 
@@ -53,11 +55,12 @@ fn a_trade() {
 
 #[test]
 fn a_book_and_its_first_levels() {
-    let body = [0, 10_000, 1, 9_999, 2, 9_998, 3, 10_001, 4, 10_002, 5];
+    // Two of three bids and both asks lie inside the range that a snapshot proved.
+    let body = [2 | 2 << 32, 10_000, 1, 9_999, 2, 9_998, 3, 10_001, 4, 10_002, 5];
     let level = |price, quantity| PriceLevel { price, quantity };
     let bids = [level(100.0, 0.001), level(99.99, 0.002), level(99.98, 0.003)];
     let asks = [level(100.01, 0.004), level(100.02, 0.005)];
-    for (depth, bid_count, ask_count) in [(0, 3, 2), (20, 3, 2), (2, 2, 2), (1, 1, 1)] {
+    for (depth, bid_count, ask_count, unproven_bids) in [(0, 3, 2, 1), (20, 3, 2, 1), (2, 2, 2, 0), (1, 1, 1, 0)] {
         let expected = OrderBookSnapshot {
             symbol: "BTCUSDT".into(),
             timestamp: TIMESTAMP,
@@ -66,7 +69,7 @@ fn a_book_and_its_first_levels() {
             sequence: 77,
         };
         let decoded = decode(Header { bids: 3, asks: 2, ..header(Kind::Book, 77) }, &body, depth);
-        assert_eq!(decoded, message(Data::Orderbook(expected)));
+        assert_eq!(decoded, MarketDataMessage { unproven_bids, ..message(Data::Orderbook(expected)) });
     }
 }
 

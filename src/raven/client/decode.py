@@ -47,6 +47,8 @@ def _book(message: MarketDataMessage) -> OrderBook:
         tuple([(level.price, level.quantity) for level in body.bids]),
         tuple([(level.price, level.quantity) for level in body.asks]),
         body.sequence,
+        message.unproven_bids,
+        message.unproven_asks,
     )
 
 

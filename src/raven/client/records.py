@@ -67,6 +67,10 @@ class OrderBook(Record, frozen=True, gc=False):
     """`(price, quantity)`, best (lowest) first."""
     update_id: int
     """The venue's id of the last update in it."""
+    unproven_bids: int = 0
+    """So many of the last bids lie beyond the prices that a snapshot proved: levels between them may be unknown."""
+    unproven_asks: int = 0
+    """The same for asks."""
 
     @property
     def best_bid(self) -> Level | None:

@@ -167,7 +167,7 @@ class Quote(_message.Message):
     def __init__(self, symbol: _Optional[str] = ..., timestamp: _Optional[int] = ..., bid_price: _Optional[float] = ..., bid_quantity: _Optional[float] = ..., ask_price: _Optional[float] = ..., ask_quantity: _Optional[float] = ..., update_id: _Optional[int] = ...) -> None: ...
 
 class MarketDataMessage(_message.Message):
-    __slots__ = ("orderbook", "trade", "candle", "funding", "wallet", "gap", "quote", "venue", "producer", "sequence", "receive_time_ns", "flags", "batch", "exchange_time_ns")
+    __slots__ = ("orderbook", "trade", "candle", "funding", "wallet", "gap", "quote", "venue", "producer", "sequence", "receive_time_ns", "flags", "batch", "exchange_time_ns", "unproven_bids", "unproven_asks")
     ORDERBOOK_FIELD_NUMBER: _ClassVar[int]
     TRADE_FIELD_NUMBER: _ClassVar[int]
     CANDLE_FIELD_NUMBER: _ClassVar[int]
@@ -182,6 +182,8 @@ class MarketDataMessage(_message.Message):
     FLAGS_FIELD_NUMBER: _ClassVar[int]
     BATCH_FIELD_NUMBER: _ClassVar[int]
     EXCHANGE_TIME_NS_FIELD_NUMBER: _ClassVar[int]
+    UNPROVEN_BIDS_FIELD_NUMBER: _ClassVar[int]
+    UNPROVEN_ASKS_FIELD_NUMBER: _ClassVar[int]
     orderbook: OrderBookSnapshot
     trade: Trade
     candle: Candle
@@ -196,4 +198,6 @@ class MarketDataMessage(_message.Message):
     flags: int
     batch: _containers.RepeatedCompositeFieldContainer[MarketDataMessage]
     exchange_time_ns: int
-    def __init__(self, orderbook: _Optional[_Union[OrderBookSnapshot, _Mapping]] = ..., trade: _Optional[_Union[Trade, _Mapping]] = ..., candle: _Optional[_Union[Candle, _Mapping]] = ..., funding: _Optional[_Union[FundingRate, _Mapping]] = ..., wallet: _Optional[_Union[WalletUpdate, _Mapping]] = ..., gap: _Optional[_Union[GapMark, _Mapping]] = ..., quote: _Optional[_Union[Quote, _Mapping]] = ..., venue: _Optional[str] = ..., producer: _Optional[str] = ..., sequence: _Optional[int] = ..., receive_time_ns: _Optional[int] = ..., flags: _Optional[int] = ..., batch: _Optional[_Iterable[_Union[MarketDataMessage, _Mapping]]] = ..., exchange_time_ns: _Optional[int] = ...) -> None: ...
+    unproven_bids: int
+    unproven_asks: int
+    def __init__(self, orderbook: _Optional[_Union[OrderBookSnapshot, _Mapping]] = ..., trade: _Optional[_Union[Trade, _Mapping]] = ..., candle: _Optional[_Union[Candle, _Mapping]] = ..., funding: _Optional[_Union[FundingRate, _Mapping]] = ..., wallet: _Optional[_Union[WalletUpdate, _Mapping]] = ..., gap: _Optional[_Union[GapMark, _Mapping]] = ..., quote: _Optional[_Union[Quote, _Mapping]] = ..., venue: _Optional[str] = ..., producer: _Optional[str] = ..., sequence: _Optional[int] = ..., receive_time_ns: _Optional[int] = ..., flags: _Optional[int] = ..., batch: _Optional[_Iterable[_Union[MarketDataMessage, _Mapping]]] = ..., exchange_time_ns: _Optional[int] = ..., unproven_bids: _Optional[int] = ..., unproven_asks: _Optional[int] = ...) -> None: ...
