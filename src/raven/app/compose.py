@@ -49,6 +49,9 @@ _MIB = 1 << 20
 # What all rings of configured symbols may take together; symbols that come on demand get as much each.
 _RING_BUDGET_BYTES = 128 * _MIB
 _RING_LARGEST_BYTES = 4 * _MIB
+_RING_SMALLEST_BYTES = 64 * 1024
+# Books get half of a symbol's rings; a record takes 32 bytes per level of both sides and a head.
+_RING_LEAST_BOOKS = 16
 
 
 def run(settings: Settings, options: RunOptions) -> int:
@@ -238,9 +241,8 @@ def ingest_settings(settings: Settings, stand_in: StandIn | None = None) -> Inge
 
 
 def engine_settings(settings: Settings, symbols: int) -> EngineSettings:
-    """Map the configuration to what the engine is told; few symbols get large rings."""
+    """Map the configuration to what the engine is told."""
     citadel, data = settings.citadel, settings.data_processing
-    share = _RING_BUDGET_BYTES // max(1, symbols)
     return EngineSettings(
         strict=citadel.strict_validation,
         sanitize=citadel.enable_sanitization,
@@ -253,8 +255,20 @@ def engine_settings(settings: Settings, symbols: int) -> EngineSettings:
         resync_buffer_events=data.high_frequency_buffer_size,
         resync_buffer_bytes=data.resync_buffer_bytes,
         quarantine_bytes=data.quarantine_bytes,
-        ring_bytes=max(data.ring_bytes, min(_RING_LARGEST_BYTES, share)),
+        ring_bytes=ring_bytes(data.ring_bytes, symbols, settings.feeds.order_book_depth),
     )
+
+
+def ring_bytes(configured: int, symbols: int, book_depth: int) -> int:
+    """Return the memory for all rings of one symbol: a share of the budget, so few symbols get large rings.
+
+    A configured figure is taken as it is, unless it would not hold a few books.
+    """
+    wanted = configured or max(_RING_SMALLEST_BYTES, min(_RING_LARGEST_BYTES, _RING_BUDGET_BYTES // max(1, symbols)))
+    # Rings are powers of two, and what is asked for is rounded up: rounded down here, all together keep to the budget.
+    wanted = 1 << (wanted.bit_length() - 1)
+    least = 2 * _RING_LEAST_BOOKS * (32 * book_depth + 128)
+    return wanted if wanted >= least else 1 << (least - 1).bit_length()
 
 
 def grpc_server(hub: Hub, settings: Settings) -> GrpcServer:

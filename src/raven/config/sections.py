@@ -114,7 +114,10 @@ class DataProcessingSettings(Section):
     )
     resync_buffer_bytes: int = setting(4_194_304, "The same limit in bytes.", unit="bytes", ge=65_536)
     max_frame_bytes: int = setting(1_048_576, "Largest WebSocket frame accepted.", unit="bytes", ge=1024)
-    ring_bytes: int = setting(262_144, "Memory of all rings of one symbol.", unit="bytes", ge=16_384)
+    ring_bytes: int = setting(
+        0, "Memory of all rings of one symbol; 0 shares 128 MiB among the configured symbols, 4 MiB each at most.",
+        unit="bytes", ge=0,
+    )  # fmt: skip
     quarantine_bytes: int = setting(65_536, "How much of a refused frame is kept.", unit="bytes", ge=256)
 
 

@@ -1,0 +1,34 @@
+"""How much memory the rings get, by what is configured."""
+
+from __future__ import annotations
+
+import pytest
+
+from raven.app.compose import ring_bytes
+
+KIB, MIB = 1024, 1024 * 1024
+
+
+@pytest.mark.parametrize(
+    ("symbols", "expected"),
+    [
+        pytest.param(0, 4 * MIB, id="none configured: what comes on demand gets the most"),
+        pytest.param(3, 4 * MIB, id="a few: the most"),
+        pytest.param(100, MIB, id="a hundred: a share, as a power of two"),
+        pytest.param(1000, 128 * KIB, id="a thousand: together within 128 MiB"),
+        pytest.param(20_000, 64 * KIB, id="very many: never below the least"),
+    ],
+)
+def test_symbols_share_the_memory_of_all_rings(symbols: int, expected: int) -> None:
+    assert ring_bytes(0, symbols, book_depth=20) == expected
+
+
+def test_a_configured_size_is_taken_whatever_the_number_of_symbols() -> None:
+    assert ring_bytes(262_144, 10_000, book_depth=20) == 262_144
+
+
+@pytest.mark.parametrize("depth", [20, 100, 1000])
+def test_the_rings_of_a_symbol_hold_a_few_books_however_deep(depth: int) -> None:
+    book_ring = ring_bytes(1, 1, book_depth=depth) // 2
+
+    assert book_ring >= 16 * (32 * depth)
