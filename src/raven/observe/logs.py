@@ -65,7 +65,8 @@ def configure_logs(
     structlog.configure(
         processors=[RateLimit(), *shared, *final],
         wrapper_class=structlog.make_filtering_bound_logger(max(LEVELS[level], logging.DEBUG)),
-        logger_factory=lambda *_: structlog.PrintLogger(cast("TextIO", stream or _Stderr())),
+        # One write per line: threads log at the same time, and a line with another one inside is no JSON.
+        logger_factory=lambda *_: structlog.WriteLogger(cast("TextIO", stream or _Stderr())),
         cache_logger_on_first_use=False,
     )
     formatter = structlog.stdlib.ProcessorFormatter(

@@ -132,3 +132,18 @@ def test_the_memory_for_repeated_events_is_bounded() -> None:
         limit(None, "warning", {"event": "rejected", "every_s": 10, "symbol": str(number)})
 
     assert len(limit._seen) == 4096
+
+
+def test_a_line_is_written_in_one_piece_so_that_threads_do_not_mix_theirs() -> None:
+    pieces: list[str] = []
+
+    class Pieces(io.StringIO):
+        def write(self, text: str) -> int:
+            pieces.append(text)
+            return len(text)
+
+    configure_logs("info", "json", stream=Pieces())
+    get_logger("feed").info("first")
+    get_logger("feed").info("second")
+
+    assert [json.loads(piece)["event"] for piece in pieces] == ["first", "second"]
