@@ -163,11 +163,11 @@ class _Server:
             self.health.set(venue, status, reason, critical=False)
 
     def _books_not_in_sync(self) -> str | None:
-        rows = self.ingest.counters()
+        rows = self.ingest.books()
         wanted = [plan for plan in self.ingest.plans if plan.symbols]
         if wanted and not rows:
             return "no symbol is collected yet"
-        bad = [f"{venue} {symbol} is {state}" for venue, symbol, state, _ in rows if state not in ("synced",)]
+        bad = [f"{venue} {symbol} is {state}" for venue, symbol, state in rows if state != "synced"]
         return f"{len(bad)} of {len(rows)} books are not in sync: {', '.join(bad[:3])}" if bad else None
 
     def _instruments(self) -> list[tuple[str, str, int]]:

@@ -239,6 +239,13 @@ class Ingest:
         feed = self.feeds.get(venue)
         return feed is not None and feed.is_connected(symbol)
 
+    def books(self) -> list[tuple[str, str, str]]:
+        """Return `(venue, symbol, state)` of every book that is collected; states as in `Engine.state`."""
+        wanted = {
+            (topic.venue, topic.symbol) for topic in self.collections.topics() if topic.data_type is DataType.ORDERBOOK
+        }
+        return [(venue, symbol, state) for venue, symbol, state, _ in self.counters() if (venue, symbol) in wanted]
+
     def counters(self) -> list[tuple[str, str, str, dict[str, int]]]:
         """Return `(venue, symbol, state, counters)` of every symbol that is collected."""
         rows = []
