@@ -185,4 +185,4 @@ class Collections:
 
     def topics(self) -> dict[Topic, int]:
         """Return what is collected and by how many holders."""
-        return {topic: len(collection.holders) for topic, collection in self._collections.items()}
+        return {topic: len(collection.holders) for topic, collection in self._collections.copy().items()}
