@@ -1,6 +1,6 @@
 //! Clients of a running server, for the benches of the whole way.
 //!
-//! `stream_clients latency <port> <symbol> <file> <spin: 0|1>` writes `trade id, receive_time_ns, time in hand` of every
+//! `stream_clients latency <port> <symbol> <file>` writes `trade id, receive_time_ns, time in hand` of every
 //! trade to the file, three little-endian i64 each, until its standard input ends. Run by `benches/latency.py`.
 //! `stream_clients many <port> <clients> <symbols, a,b,c> <symbols per client>` says `streaming` once every client has had
 //! a message, checks every topic of every client for holes until its standard input ends, and prints one JSON line.
@@ -17,7 +17,7 @@ use raven_serve::raven::market_data_service_client::MarketDataServiceClient;
 use raven_serve::raven::subscription_request::Request;
 use raven_serve::raven::{DataType, MarketDataMessage, SubscribeRequest, SubscriptionRequest};
 use tokio::sync::watch;
-use tokio::task::{spawn_local, yield_now, LocalSet};
+use tokio::task::{spawn_local, LocalSet};
 use tokio_stream::StreamExt as _;
 use tonic::transport::Endpoint;
 use tonic::Streaming;
@@ -34,7 +34,7 @@ fn main() -> Outcome {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(4).build()?;
     let tasks = LocalSet::new();
     match text(0)? {
-        "latency" => tasks.block_on(&runtime, latency(text(1)?, text(2)?, text(3)?, text(4)? == "1")),
+        "latency" => tasks.block_on(&runtime, latency(text(1)?, text(2)?, text(3)?)),
         "many" => tasks.block_on(&runtime, many(text(1)?, text(2)?.parse()?, text(3)?, text(4)?.parse()?)),
         other => Err(format!("{other:?}: say latency or many; see the top of the file").into()),
     }
@@ -72,18 +72,10 @@ async fn subscribe(
     Ok(client.stream_market_data(requests).await?.into_inner())
 }
 
-async fn latency(port: &str, symbol: &str, file: &str, is_spinning: bool) -> Outcome {
+async fn latency(port: &str, symbol: &str, file: &str) -> Outcome {
     let mut stream = subscribe(port, "latency".into(), vec![symbol.into()], &[DataType::Trades]).await?;
     println!("streaming");
     let mut told = end_of_input();
-    if is_spinning {
-        // A task that is always ready keeps the runtime from sleeping in the kernel.
-        spawn_local(async {
-            loop {
-                yield_now().await;
-            }
-        });
-    }
     let mut rows: Vec<[i64; 3]> = Vec::with_capacity(1 << 20);
     loop {
         tokio::select! {
