@@ -24,13 +24,15 @@ pub struct Event {
 pub struct EventList {
     events: VecDeque<Event>,
     limit: usize,
+    /// Since the last take.
     lost: u64,
+    lost_before: u64,
 }
 
 impl EventList {
     /// A list of at most `limit` events.
     pub fn new(limit: usize) -> Self {
-        Self { events: VecDeque::new(), limit, lost: 0 }
+        Self { events: VecDeque::new(), limit, lost: 0, lost_before: 0 }
     }
 
     /// Add one. A resync is never lost: without it a book would wait for ever.
@@ -48,11 +50,17 @@ impl EventList {
         self.events.is_empty()
     }
 
+    /// How many were ever lost.
+    pub fn lost_so_far(&self) -> u64 {
+        self.lost_before + self.lost
+    }
+
     /// Take all; how many were lost comes last.
     pub fn take(&mut self) -> Vec<Event> {
         let mut events: Vec<Event> = self.events.drain(..).collect();
         if self.lost > 0 {
             let number = std::mem::take(&mut self.lost);
+            self.lost_before += number;
             let (connection, instrument, reason, raw) = (None, None, "list full", Vec::new());
             events.push(Event { name: "overflow", connection, instrument, reason, number, raw });
         }
@@ -76,5 +84,6 @@ mod tests {
         assert_eq!(names, ["rejected", "rejected", "resync", "overflow"]);
         assert_eq!(taken[3].number, 2);
         assert!(list.is_empty() && list.take().is_empty());
+        assert_eq!(list.lost_so_far(), 2);
     }
 }

@@ -329,7 +329,9 @@ impl Ladder {
             return false;
         }
         for index in &self.order {
+            // Entries that are gone were not asked whether they fit, so they have to go for good.
             let block = &mut self.blocks[*index as usize];
+            *block = block.compacted();
             let length = block.length;
             block.keys[..length].iter_mut().for_each(|key| *key *= price_factor);
             block.quantities[..length].iter_mut().for_each(|quantity| *quantity *= quantity_factor);

@@ -39,9 +39,10 @@ impl PendingDiffs {
     /// Keep one more; returns how many old ones had to go for it.
     pub fn push(&mut self, recv_ns: i64, diff: &[u8], limits: PendingLimits) -> usize {
         let before = self.entries.len();
-        if before >= limits.events || self.text.len() + diff.len() > limits.bytes {
+        let is_full = |kept: &Self| kept.len() >= limits.events || kept.text.len() + diff.len() > limits.bytes;
+        while !self.is_empty() && is_full(self) {
             // Half at once, so that moving the rest is paid rarely.
-            self.drop_oldest(before.div_ceil(2));
+            self.drop_oldest(self.len().div_ceil(2));
         }
         let dropped = before - self.entries.len();
         let start = self.text.len();

@@ -52,7 +52,7 @@ reasons! {
     OutOfOrderTrade = "out_of_order_trade", "A trade arrived after a later one had been published.";
     CrossedQuote = "crossed_quote", "The best bid is not below the best ask.";
     CrossedBook = "crossed_book", "Applying the update would leave a best bid at or above the best ask.";
-    InconsistentIds = "inconsistent_ids", "The first update id lies behind the last one.";
+    InconsistentIds = "inconsistent_ids", "The first update id, or the one before it, lies behind the last one.";
 }
 
 impl Reason {

@@ -10,6 +10,9 @@ use crate::parse::scan::Scanner;
 use crate::record::{candle, data_type, funding, Kind};
 use crate::reject::Reason;
 
+/// Longer names of streams belong to no symbol.
+const MAX_SYMBOL_BYTES: usize = 64;
+
 /// One event of a slow kind.
 #[derive(Clone, Copy, Debug)]
 pub enum SlowEvent {
@@ -55,7 +58,11 @@ pub fn partial_depth(
         return binance::depth(scanner, bids, asks, resolve);
     }
     let name = stream.split(|byte| *byte == b'@').next().unwrap_or_default();
-    let scales = resolve(&name.to_ascii_uppercase()).ok_or(Stop::NotCollected)?;
+    let mut upper = [0; MAX_SYMBOL_BYTES];
+    let upper = upper.get_mut(..name.len()).ok_or(Stop::NotCollected)?;
+    upper.copy_from_slice(name);
+    upper.make_ascii_uppercase();
+    let scales = resolve(upper).ok_or(Stop::NotCollected)?;
     binance::snapshot(scanner, scales, bids, asks)
 }
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::hub::{Hub, Publisher, TopicExists, TopicKey};
-use crate::record::data_type;
+use crate::record::{data_type, HEADER_WORDS};
 
 /// Deeper books are published in these tiers; a subscriber's depth is cut from the next larger one.
 pub const DEEP_TIERS: [usize; 2] = [100, 1000];
@@ -54,13 +54,15 @@ impl Topics {
             let depth = if data_type == data_type::ORDERBOOK { depth as u16 } else { 0 };
             hub.create_topic(TopicKey { venue: venue.into(), symbol: symbol.into(), data_type, depth }, bytes)
         };
+        // A ring takes no record longer than half of it; four books are the least that a reader can follow.
+        let few_books = 8 * 4 * (HEADER_WORDS + 1 + 4 * depth);
         // Half for books, a quarter for trades, an eighth for quotes: their shares of a busy symbol's bytes.
         let small = (ring_bytes / 64).max(2048);
         Ok(Self {
             depth,
-            book: topic(data_type::ORDERBOOK, ring_bytes / 2)?,
-            trades: topic(data_type::TRADES, ring_bytes / 4)?,
-            quotes: topic(data_type::QUOTES, ring_bytes / 8)?,
+            book: topic(data_type::ORDERBOOK, (ring_bytes / 2).max(few_books))?,
+            trades: topic(data_type::TRADES, (ring_bytes / 4).max(small))?,
+            quotes: topic(data_type::QUOTES, (ring_bytes / 8).max(small))?,
             candles: [
                 topic(data_type::CANDLES_1M, small)?,
                 topic(data_type::CANDLES_5M, small)?,

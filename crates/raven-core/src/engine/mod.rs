@@ -41,6 +41,8 @@ pub mod answer {
 
 /// Names of unknown event types that are kept; a flood of invented names goes to one entry.
 const MAX_UNKNOWN_NAMES: usize = 64;
+/// Longer names are kept up to here.
+const MAX_UNKNOWN_NAME_BYTES: usize = 64;
 
 /// Settings that do not change while the engine runs.
 #[derive(Clone, Copy, Debug)]
@@ -231,7 +233,7 @@ impl Engine {
 
     #[inline(always)]
     fn take_events_of(&mut self, source: Source<'_>, mut scanner: Scanner<'_>) -> u32 {
-        if source.frame.get(scanner.offset()) == Some(&b'{') {
+        if scanner.peek() == Ok(b'{') {
             return self.take_event(&source, scanner);
         }
         // An array: check all of it first, so that a broken end does not leave half of it applied.
@@ -415,6 +417,7 @@ impl Engine {
         let reason = match frame {
             Frame::Unknown(name) => {
                 self.totals.unknown_events += 1;
+                let name = &name[..name.len().min(MAX_UNKNOWN_NAME_BYTES)];
                 let room = self.unknown_events.len() < MAX_UNKNOWN_NAMES || self.unknown_events.contains_key(name);
                 let name = if room { name } else { b"other" };
                 *self.unknown_events.entry(name.to_vec()).or_default() += 1;
@@ -479,7 +482,7 @@ impl Engine {
 
     /// Counters of what belongs to no symbol.
     pub fn totals(&self) -> Totals {
-        self.totals
+        Totals { events_lost: self.events.lost_so_far(), ..self.totals }
     }
 
     /// Refused events by reason.

@@ -26,6 +26,10 @@ impl Engine {
     }
 
     fn read_snapshot(&mut self, number: u32, recv_ns: i64, body: &[u8], limit: usize) -> Result<u32, Reject> {
+        // A book that is in sync needs no snapshot, so one that is broken says nothing about it either.
+        if !self.instrument(number).is_some_and(Instrument::waits_for_snapshot) {
+            return Ok(answer::IGNORED);
+        }
         let snapshot = loop {
             let Some(scales) = self.instrument(number).map(Instrument::scales) else { return Ok(answer::IGNORED) };
             let mut scanner = Scanner::new(body, 0);
@@ -39,9 +43,6 @@ impl Engine {
         };
         let Self { instruments, bids, asks, words, config, .. } = self;
         let Some(instrument) = instruments[number as usize].as_deref_mut() else { return Ok(answer::IGNORED) };
-        if !instrument.waits_for_snapshot() {
-            return Ok(answer::IGNORED);
-        }
         if !instrument.snapshot_fits(snapshot.last_id, waiting_ids) {
             let notice = instrument.refuse_snapshot("snapshot_too_old");
             notice.into_iter().for_each(|notice| self.tell(None, number, notice));

@@ -94,7 +94,7 @@ impl Instrument {
         self.counters.gap += self.pending.clear() as u64;
         self.counters.pending = 0;
         self.note_reconnect();
-        if self.needs_book && self.state != State::Waiting {
+        if self.state != State::Waiting {
             self.lose_sync(reason, recv_ns, scratch);
         } else {
             self.resync_reason = reason;
@@ -140,9 +140,7 @@ impl Instrument {
         limit: usize,
         scratch: &mut Vec<u64>,
     ) -> Option<PendingDiffs> {
-        let best_bid = bids.iter().map(|level| level.price).max();
-        let best_ask = asks.iter().map(|level| level.price).min();
-        if matches!((best_bid, best_ask), (Some(bid), Some(ask)) if bid >= ask) {
+        if is_crossed(bids, asks) {
             return None;
         }
         self.book.load(snapshot.last_id, bids, asks, limit);
@@ -187,13 +185,14 @@ impl Instrument {
                 Err(reason) => return self.reject(reason),
             },
         };
-        if matches!((bids.first(), asks.first()), (Some(bid), Some(ask)) if bid.price >= ask.price) {
+        if is_crossed(bids, asks) {
             return self.reject(Reason::CrossedBook);
         }
         self.last_partial_id = depth.last_id;
         // Everything beyond the few levels sent is unknown, so both sides count as cut.
         self.book.load(depth.last_id, bids, asks, 0);
         self.state = State::Live;
+        self.is_stale = false;
         self.publish_book(flags::SNAPSHOT, recv_ns, exchange_ns, scratch);
         self.counters.published += 1;
         Outcome::Published
@@ -260,6 +259,13 @@ impl Instrument {
         let words = 2 * (usize::from(header.bids) + usize::from(header.asks));
         out.extend_from_slice(&last[4..4 + words]);
     }
+}
+
+/// Is the best bid of a whole book at or above its best ask? Levels may come in any order.
+fn is_crossed(bids: &[Level], asks: &[Level]) -> bool {
+    let best_bid = bids.iter().map(|level| level.price).max();
+    let best_ask = asks.iter().map(|level| level.price).min();
+    matches!((best_bid, best_ask), (Some(bid), Some(ask)) if bid >= ask)
 }
 
 /// Scales and level counts in one word of the store's book cell.

@@ -159,11 +159,44 @@ impl Instrument {
     pub fn grow(&mut self, to: Scales) -> bool {
         let from = self.scales();
         let to = Scales { price: from.price.max(to.price), quantity: from.quantity.max(to.quantity) };
-        let grown = self.book.rescale(to);
+        let (price, quantity) =
+            (POW10[(to.price - from.price) as usize], POW10[(to.quantity - from.quantity) as usize]);
+        let grown = self.leaves_room(price, quantity) && self.book.rescale(to);
         if grown {
-            self.guard.rescale(POW10[(to.price - from.price) as usize]);
+            self.guard.rescale(price);
+            self.rescale_latest(price, quantity);
         }
         grown
+    }
+
+    /// Would prices and quantities like the last ones still fit, with room to move? One odd number must not make all
+    /// that follow unreadable.
+    fn leaves_room(&self, price: i64, quantity: i64) -> bool {
+        const ROOM: i64 = 1_000;
+        let fits = |value: u64, factor: i64| {
+            let grown = (value as i64).checked_mul(factor);
+            grown.and_then(|grown| grown.checked_mul(ROOM)).is_some()
+        };
+        let trade = self.latest.trade.read().unwrap_or_default();
+        let quote = self.latest.quote.read().unwrap_or_default();
+        let prices = [trade[1], quote[1], quote[3]];
+        let quantities = [trade[2], quote[2], quote[4]];
+        prices.iter().all(|value| fits(*value, price)) && quantities.iter().all(|value| fits(*value, quantity))
+    }
+
+    /// The cells hold no scales of their own: what they say is in those of the instrument.
+    fn rescale_latest(&self, price: i64, quantity: i64) {
+        let grow = |value: &mut u64, factor: i64| *value = (*value as i64).saturating_mul(factor) as u64;
+        if let Some(mut trade) = self.latest.trade.read() {
+            grow(&mut trade[1], price);
+            grow(&mut trade[2], quantity);
+            self.latest.trade.write(&trade);
+        }
+        if let Some(mut quote) = self.latest.quote.read() {
+            [1, 3].into_iter().for_each(|at| grow(&mut quote[at], price));
+            [2, 4].into_iter().for_each(|at| grow(&mut quote[at], quantity));
+            self.latest.quote.write(&quote);
+        }
     }
 
     fn header(&self, kind: Kind, flags: u32, recv_ns: i64, exchange_ns: i64, id: u64) -> Header {

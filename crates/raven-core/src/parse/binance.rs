@@ -123,9 +123,13 @@ pub fn depth(
     members(scanner, |scanner, name| {
         match name {
             EVENT => {
+                seen.note(64, scanner)?;
                 scanner.string()?;
             }
-            EVENT_TIME => depth.event_ms = scanner.unsigned()?,
+            EVENT_TIME => {
+                seen.note(128, scanner)?;
+                depth.event_ms = scanner.unsigned()?;
+            }
             SYMBOL => {
                 seen.note(1, scanner)?;
                 resolved.symbol(scanner)?;
@@ -157,7 +161,7 @@ pub fn depth(
         Ok(())
     })?;
     require(seen, 1 | 2 | 4 | 16 | 32, scanner)?;
-    if depth.first_id > depth.last_id {
+    if depth.first_id > depth.last_id || depth.previous_id.is_some_and(|previous| previous > depth.last_id) {
         return Err(Stop::Refused(scanner.refuse(Reason::InconsistentIds)));
     }
     Ok(depth)
@@ -202,7 +206,10 @@ pub fn snapshot(
                 seen.note(1, scanner)?;
                 depth.last_id = scanner.unsigned()?;
             }
-            EVENT_TIME => depth.event_ms = scanner.unsigned()?,
+            EVENT_TIME => {
+                seen.note(8, scanner)?;
+                depth.event_ms = scanner.unsigned()?;
+            }
             ALL_BIDS => {
                 seen.note(2, scanner)?;
                 levels(scanner, scales, bids)?;
@@ -268,6 +275,7 @@ pub fn trade(
     members(scanner, |scanner, name| {
         match name {
             EVENT => {
+                seen.note(64, scanner)?;
                 scanner.string()?;
             }
             SYMBOL => {
@@ -294,9 +302,16 @@ pub fn trade(
                 seen.note(32, scanner)?;
                 trade.id = scanner.unsigned()?;
             }
-            FIRST_FILL if aggregate => trade.first_fill = scanner.unsigned()?,
-            LAST_FILL if aggregate => trade.last_fill = scanner.unsigned()?,
+            FIRST_FILL if aggregate => {
+                seen.note(256, scanner)?;
+                trade.first_fill = scanner.unsigned()?;
+            }
+            LAST_FILL if aggregate => {
+                seen.note(512, scanner)?;
+                trade.last_fill = scanner.unsigned()?;
+            }
             EVENT_TIME => {
+                seen.note(128, scanner)?;
                 scanner.unsigned()?;
             }
             _ => scanner.skip()?,
@@ -322,6 +337,7 @@ pub fn book_ticker(
     members(scanner, |scanner, name| {
         match name {
             EVENT => {
+                seen.note(64, scanner)?;
                 scanner.string()?;
             }
             UPDATE_ID => {
@@ -348,8 +364,12 @@ pub fn book_ticker(
                 seen.note(32, scanner)?;
                 ticker.ask_quantity = resolved.quantity(scanner)?;
             }
-            TIME => ticker.time_ms = scanner.unsigned()?,
+            TIME => {
+                seen.note(256, scanner)?;
+                ticker.time_ms = scanner.unsigned()?;
+            }
             EVENT_TIME => {
+                seen.note(128, scanner)?;
                 scanner.unsigned()?;
             }
             _ => scanner.skip()?,

@@ -136,7 +136,8 @@ fn interval_seconds(scanner: &mut Scanner<'_>) -> Result<u64, Stop> {
         b'M' => 2_592_000,
         _ => return Err(Stop::Refused(refused)),
     };
-    decimal::read(count, 0).map(|count| count as u64 * unit_s).map_err(|_| Stop::Refused(refused))
+    let count = decimal::read(count, 0).ok();
+    count.and_then(|count| (count as u64).checked_mul(unit_s)).ok_or(Stop::Refused(refused))
 }
 
 /// Mark price and funding; all values have [`funding::SCALE`] decimals.
@@ -177,10 +178,22 @@ pub fn mark_price(
                 seen.note(2, scanner)?;
                 mark.mark_price = signed(scanner)?;
             }
-            INDEX => mark.index_price = signed(scanner)?,
-            SETTLE => mark.settle_price = signed(scanner)?,
-            RATE => mark.rate = signed(scanner)?,
-            NEXT_FUNDING => mark.next_funding_ms = scanner.unsigned()?,
+            INDEX => {
+                seen.note(4, scanner)?;
+                mark.index_price = signed(scanner)?;
+            }
+            SETTLE => {
+                seen.note(8, scanner)?;
+                mark.settle_price = signed(scanner)?;
+            }
+            RATE => {
+                seen.note(16, scanner)?;
+                mark.rate = signed(scanner)?;
+            }
+            NEXT_FUNDING => {
+                seen.note(32, scanner)?;
+                mark.next_funding_ms = scanner.unsigned()?;
+            }
             _ => scanner.skip()?,
         }
         Ok(())

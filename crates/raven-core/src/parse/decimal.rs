@@ -165,7 +165,8 @@ pub fn read(text: &[u8], scale: u8) -> Result<i64, DecimalError> {
         return Err(DecimalError::OutOfRange);
     }
     let mut value: i64 = 0;
-    for digit in whole.iter().chain(&fraction[..significant.min(scale as usize)]) {
+    // All of it, whatever the scale: a number that fits no scale must not make the instrument grow.
+    for digit in whole.iter().chain(&fraction[..significant]) {
         value = value
             .checked_mul(10)
             .and_then(|value| value.checked_add(i64::from(digit - b'0')))
@@ -204,7 +205,8 @@ fn split(text: &[u8]) -> Result<(&[u8], &[u8]), DecimalError> {
     Ok((whole, fraction))
 }
 
-/// Read an unsigned integer; returns it with the offset behind its last digit, or `None` without digits or on overflow.
+/// Read an unsigned integer; returns it with the offset behind its last digit, or `None` without digits or when it needs
+/// more than 63 bits: every consumer of an id, from protobuf to databases, has signed integers.
 #[inline(always)]
 pub fn read_u64(text: &[u8], at: usize) -> Option<(u64, usize)> {
     if let Some(first) = load8(text, at) {
@@ -234,7 +236,7 @@ fn read_u64_slowly(text: &[u8], at: usize) -> Option<(u64, usize)> {
         value = value.checked_mul(10)?.checked_add(u64::from(digit - b'0'))?;
         end += 1;
     }
-    (end != at).then_some((value, end))
+    (end != at && value <= i64::MAX as u64).then_some((value, end))
 }
 
 /// Append the shortest exact text of `mantissa / 10^scale`: no exponent, no trailing zeros, no bare point.
@@ -333,14 +335,16 @@ mod tests {
 
     #[test]
     fn integers_of_every_length_are_read() {
-        for digits in 1..=20 {
-            let text: String = "12345678901234567890"[..digits].into();
+        for digits in 1..=19 {
+            let text: String = "1234567890123456789"[..digits].into();
             let expected: u64 = text.parse().expect("fits");
             for tail in ["", ",", "}}", ",\"E\":1723161256313}"] {
                 let frame = format!("{text}{tail}");
                 assert_eq!(read_u64(frame.as_bytes(), 0), Some((expected, digits)), "{frame}");
             }
         }
+        assert_eq!(read_u64(b"9223372036854775807", 0), Some((i64::MAX as u64, 19)));
+        assert_eq!(read_u64(b"9223372036854775808", 0), None);
         assert_eq!(read_u64(b"99999999999999999999", 0), None);
         assert_eq!(read_u64(b"x", 0), None);
     }

@@ -78,7 +78,9 @@ impl End {
         match self {
             Self::Wrapper => {
                 while scanner.next(b'}')? == Next::More {
-                    scanner.member()?;
+                    if matches!(scanner.member()?, STREAM | DATA) {
+                        return Err(scanner.refuse(Reason::DuplicateKey));
+                    }
                     scanner.skip()?;
                 }
                 scanner.finish()
@@ -177,12 +179,15 @@ fn open_any(frame: &[u8]) -> Result<Frame<'_>, Reject> {
     }
     let (mut stream, mut data) = (None, None);
     let mut is_reply = false;
-    let mut last_key = 0;
+    let mut seen = Seen::default();
     members(&mut scanner, |scanner, name| {
-        last_key = name;
         match name {
-            STREAM if scanner.peek()? == b'"' => stream = Some(scanner.string()?),
+            STREAM if scanner.peek()? == b'"' => {
+                seen.note(1, scanner)?;
+                stream = Some(scanner.string()?);
+            }
             DATA => {
+                seen.note(2, scanner)?;
                 data = Some(*scanner);
                 scanner.skip()?;
             }

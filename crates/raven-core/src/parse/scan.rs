@@ -170,7 +170,10 @@ impl<'a> Scanner<'a> {
         loop {
             match self.text.get(end) {
                 Some(b'"') => break,
-                Some(b'\\') => end += 2,
+                Some(b'\\') => {
+                    plain = false;
+                    end += 2;
+                }
                 Some(byte) => {
                     plain &= (0x20..0x80).contains(byte);
                     end += 1;
@@ -191,7 +194,7 @@ impl<'a> Scanner<'a> {
 
     #[cold]
     fn check_unusual(&self, content: &[u8]) -> Result<(), Reject> {
-        if content.iter().any(|byte| *byte < 0x20) {
+        if content.iter().any(|byte| *byte < 0x20) || !has_sound_escapes(content) {
             return Err(self.refuse(Reason::MalformedJson));
         }
         std::str::from_utf8(content).map(|_| ()).map_err(|_| self.refuse(Reason::InvalidUtf8))
@@ -344,17 +347,45 @@ impl<'a> Scanner<'a> {
     }
 
     fn skip_number(&mut self) -> Result<(), Reject> {
+        self.take(b"-");
+        if !self.take(b"0") {
+            self.skip_digits()?;
+        }
+        if self.take(b".") {
+            self.skip_digits()?;
+        }
+        if self.take(b"e") || self.take(b"E") {
+            if !self.take(b"+") {
+                self.take(b"-");
+            }
+            self.skip_digits()?;
+        }
+        Ok(())
+    }
+
+    fn skip_digits(&mut self) -> Result<(), Reject> {
         let start = self.at;
-        while let Some(b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9') = self.text.get(self.at) {
+        while self.text.get(self.at).is_some_and(u8::is_ascii_digit) {
             self.at += 1;
         }
-        let text = std::str::from_utf8(&self.text[start..self.at]).unwrap_or("");
-        if text.parse::<f64>().is_err() {
-            self.at = start;
+        if self.at == start {
             return Err(self.refuse(Reason::MalformedJson));
         }
         Ok(())
     }
+}
+
+/// Does JSON know every escape of a string?
+fn has_sound_escapes(content: &[u8]) -> bool {
+    let mut rest = content;
+    while let Some(at) = rest.iter().position(|byte| *byte == b'\\') {
+        rest = match &rest[at + 1..] {
+            [b'"' | b'\\' | b'/' | b'b' | b'f' | b'n' | b'r' | b't', after @ ..] => after,
+            [b'u', a, b, c, d, after @ ..] if [a, b, c, d].into_iter().all(u8::is_ascii_hexdigit) => after,
+            _ => return false,
+        };
+    }
+    true
 }
 
 /// Which fields of an object were seen, so that a missing or doubled one is refused.
@@ -407,7 +438,9 @@ mod tests {
             ("[1,]", Reason::MalformedJson),
             ("{\"a\":1}x", Reason::TrailingBytes),
             ("tru", Reason::MalformedJson),
-            ("1-2", Reason::MalformedJson),
+            ("1-2", Reason::TrailingBytes),
+            ("-", Reason::Truncated),
+            ("[1.e5]", Reason::MalformedJson),
             ("\"abc", Reason::Truncated),
         ];
         for (text, reason) in cases {
