@@ -79,6 +79,7 @@ class VenueFeed:
         """Stream name → symbol, engine handle, data type."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._listed_once = asyncio.Event()
+        self._listing_is_late = False
         self.watchdog = Watchdog(self.watches, engine, settings, clock, venue.name)
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -122,13 +123,17 @@ class VenueFeed:
             await self._clock.sleep(pause)
 
     async def wait_listed(self, seconds: float) -> None:
-        """Wait until the venue's symbols are known, or give up: collecting goes on without the list."""
-        if self._listed_once.is_set():
+        """Wait until the venue's symbols are known, or give up: collecting goes on without the list.
+
+        Who comes after somebody gave up does not wait: a thousand symbols would each wait in turn.
+        """
+        if self._listed_once.is_set() or self._listing_is_late:
             return
         try:
             async with asyncio.timeout(seconds):
                 await self._listed_once.wait()
         except TimeoutError:
+            self._listing_is_late = True
             log.warning("collecting without the list of symbols", venue=self.venue.name, waited_s=seconds)
 
     # --- streams ----------------------------------------------------------------------------------------------------

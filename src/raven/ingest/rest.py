@@ -62,10 +62,8 @@ class RestClient:
         try:
             async with self._session.get(url, allow_redirects=False) as answer:
                 self._account(answer)
-                body = await answer.content.read(_MAX_BODY_BYTES)
+                body = await _read(answer, url)
                 self._judge(answer, body, url)
-                if not answer.content.at_eof():
-                    raise DataValidation(f"{url}: the answer is longer than {_MAX_BODY_BYTES} bytes")
                 return body
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             reason = f"no answer within {self._timeout.total:g} s" if isinstance(error, TimeoutError) else str(error)
@@ -98,3 +96,13 @@ class RestClient:
         if self._session is not None:
             await self._session.close()
             self._session = None
+
+
+async def _read(answer: aiohttp.ClientResponse, url: str) -> bytes:
+    """Return the whole body: one read returns only what has come so far."""
+    body = bytearray()
+    async for piece in answer.content.iter_any():
+        body += piece
+        if len(body) > _MAX_BODY_BYTES:
+            raise DataValidation(f"{url}: the answer is longer than {_MAX_BODY_BYTES} bytes")
+    return bytes(body)
