@@ -129,6 +129,26 @@ impl PriceGuard {
     }
 }
 
+/// The newest time of a run of ids, to notice when the venue starts them anew (after maintenance, on test networks):
+/// an id that was passed long ago with a time that is newer than all before cannot be a copy.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct IdClock {
+    newest_ms: u64,
+}
+
+impl IdClock {
+    /// Remember the time of an id that was new.
+    #[inline(always)]
+    pub fn note(&mut self, time_ms: u64) {
+        self.newest_ms = time_ms;
+    }
+
+    /// Was an old id sent so much later than the newest one that the ids must have started anew?
+    pub fn has_restarted(&self, time_ms: u64, margin_ms: u64) -> bool {
+        self.newest_ms != 0 && time_ms > self.newest_ms.saturating_add(margin_ms)
+    }
+}
+
 /// What an id says about a trade.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum TradeOrder {
@@ -159,6 +179,11 @@ pub struct TradeIds {
 }
 
 impl TradeIds {
+    /// Forget all: the venue's ids start anew with this one.
+    pub fn restart(&mut self, id: u64) {
+        *self = Self { last: id, ..Self::default() };
+    }
+
     /// Judge the next id and remember it.
     #[inline(always)]
     pub fn judge(&mut self, id: u64) -> TradeOrder {

@@ -227,3 +227,47 @@ fn a_diff_whose_previous_id_lies_behind_its_last_one_is_refused() {
     rig.frame(0, market.diffs[2].json(Style::default()).as_bytes());
     assert!(rig.is_synced());
 }
+
+#[test]
+fn ids_that_start_anew_are_noticed_by_their_times() {
+    let (mut rig, market) = synced(Rule::Futures);
+    let later_ms = START_MS + 60_000;
+    rig.frame(0, events::trade(5_000, START_MS, "99.5", "2").json(Style::default()).as_bytes());
+    rig.frame(0, events::quote(5_000, START_MS, "99.5", "99.6", "2").json(Style::default()).as_bytes());
+    for _ in 0..3 {
+        let copy = events::trade(5_000, START_MS, "99.5", "2").json(Style::default());
+        assert_eq!(rig.frame(0, copy.as_bytes()) & answer::IGNORED, answer::IGNORED, "a copy stays a copy");
+    }
+    for id in 7..9 {
+        for event in [events::trade(id, later_ms, "99.5", "2"), events::quote(id, later_ms, "99.5", "99.6", "2")] {
+            assert_ne!(rig.frame(0, event.json(Style::default()).as_bytes()) & answer::PUBLISHED, 0, "{id}");
+        }
+    }
+    let diff = format!("{{\"e\":\"depthUpdate\",\"E\":{later_ms},\"s\":\"{SYMBOL}\",\"U\":5,\"u\":6,\"pu\":4,\"b\":[],\"a\":[]}}");
+    rig.frame(0, diff.as_bytes());
+    assert_eq!(rig.instrument().state_name(), "resyncing");
+    assert!(rig.wants_snapshot());
+    rig.snapshot(0, b"{\"lastUpdateId\":6,\"bids\":[[\"1\",\"1\"]],\"asks\":[[\"2\",\"1\"]]}", 1000);
+    assert!(rig.is_synced());
+    rig.assert_balanced();
+    drop(market);
+}
+
+#[test]
+fn one_wrong_diff_among_those_that_wait_does_not_refuse_snapshots_for_ever() {
+    let market = Market::new(Rule::Futures, 3, 40);
+    let mut rig = Rig::new(Rule::Futures);
+    let wrong = format!("{{\"e\":\"depthUpdate\",\"E\":{START_MS},\"s\":\"{SYMBOL}\",\"U\":900000000,\"u\":900000001,\"pu\":899999999,\"b\":[],\"a\":[]}}");
+    rig.frame(0, wrong.as_bytes());
+    let mut tries = 0;
+    for diff in &market.diffs {
+        rig.frame(diff.recv_ns(), diff.json(Style::default()).as_bytes());
+        if rig.wants_snapshot() {
+            tries += 1;
+            rig.snapshot(0, market.snapshot(diff.last, 1000).as_bytes(), 1000);
+        }
+    }
+    assert!(rig.is_synced(), "after {tries} snapshots");
+    assert_eq!(rig.canonical(), market.oracle.canonical(rig.update_id()));
+    rig.assert_balanced();
+}

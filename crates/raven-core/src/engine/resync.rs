@@ -44,7 +44,7 @@ impl Engine {
         let Self { instruments, bids, asks, words, config, .. } = self;
         let Some(instrument) = instruments[number as usize].as_deref_mut() else { return Ok(answer::IGNORED) };
         if !instrument.snapshot_fits(snapshot.last_id, waiting_ids) {
-            let notice = instrument.refuse_snapshot("snapshot_too_old");
+            let notice = instrument.refuse_old_snapshot();
             notice.into_iter().for_each(|notice| self.tell(None, number, notice));
             return Ok(answer::IGNORED);
         }

@@ -1,6 +1,6 @@
 //! The book of an instrument, from waiting over bridging to live, and what of it readers see.
 
-use super::{Instrument, Notice, Outcome, State};
+use super::{Instrument, Notice, Outcome, State, ID_RESTART_MS};
 use crate::citadel::Policy;
 use crate::parse::event::{Depth, Level};
 use crate::pending::{PendingDiffs, PendingLimits};
@@ -8,6 +8,9 @@ use crate::record::{flags, Header, Kind, HEADER_WORDS};
 use crate::reject::Reason;
 use crate::sequence::{self, Ids, Verdict};
 use crate::store::{BOOK_WORDS, STORE_DEPTH};
+
+/// A venue's cache may be some seconds late, so what waits is kept for so many answers.
+const MOST_LATE_SNAPSHOTS: u32 = 5;
 
 impl Instrument {
     /// Take one diff whose levels were read already; `raw` is kept when it has to wait.
@@ -31,6 +34,11 @@ impl Instrument {
         };
         match verdict {
             Verdict::Apply => {}
+            Verdict::Known if self.state == State::Live && self.diff_clock.has_restarted(depth.event_ms, ID_RESTART_MS) => {
+                self.counters.sequence_errors += 1;
+                self.lose_sync("ids_restarted", recv_ns, scratch);
+                return self.wait(limits, recv_ns, raw);
+            }
             Verdict::Known => {
                 self.counters.ignored += 1;
                 self.counters.duplicates += 1;
@@ -48,6 +56,7 @@ impl Instrument {
             Err(reason) => return (self.reject(reason), None),
         };
         self.book.apply(depth.last_id, bids, asks);
+        self.diff_clock.note(depth.event_ms);
         self.state = State::Live;
         if self.book.is_crossed() {
             self.counters.crossed += 1;
@@ -129,6 +138,17 @@ impl Instrument {
         self.ask_for_snapshot()
     }
 
+    /// The same, for one that is older than what waits. After a few of them it is what waits that must be wrong.
+    pub fn refuse_old_snapshot(&mut self) -> Option<Notice> {
+        self.late_snapshots += 1;
+        if self.late_snapshots >= MOST_LATE_SNAPSHOTS {
+            self.late_snapshots = 0;
+            self.counters.gap += self.pending.clear() as u64;
+            self.counters.pending = 0;
+        }
+        self.refuse_snapshot("snapshot_too_old")
+    }
+
     /// Load a snapshot that fits; hands out the waiting diffs, which the engine then feeds again.
     /// `None`: the snapshot is crossed in itself, and nothing has changed.
     pub fn load_snapshot(
@@ -147,6 +167,7 @@ impl Instrument {
         self.state = State::Bridging;
         self.is_stale = false;
         self.snapshot_requested = false;
+        self.late_snapshots = 0;
         self.publish_book(flags::SNAPSHOT, recv_ns, exchange_ns, scratch);
         self.counters.pending = 0;
         Some(std::mem::take(&mut self.pending))

@@ -10,7 +10,7 @@ mod trades;
 use std::sync::Arc;
 
 use crate::book::Book;
-use crate::citadel::{PriceGuard, TradeIds};
+use crate::citadel::{IdClock, PriceGuard, TradeIds};
 use crate::counters::Counters;
 use crate::latency::Histogram;
 use crate::parse::decimal::POW10;
@@ -45,6 +45,9 @@ pub enum Notice {
     /// The venue's ids skipped so many trades.
     Gap(u64),
 }
+
+/// Copies from a second connection carry the time of the original; what is so much newer is no copy.
+const ID_RESTART_MS: u64 = 1_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
@@ -96,10 +99,15 @@ pub struct Instrument {
     snapshot_requested: bool,
     resync_reason: &'static str,
     pending: PendingDiffs,
+    /// Snapshots in a row that were too old for what waits.
+    late_snapshots: u32,
     trade_ids: TradeIds,
     /// An instrument publishes either single trades or aggregates: what came first.
     takes_aggregates: Option<bool>,
     was_reconnected: bool,
+    trade_clock: IdClock,
+    quote_clock: IdClock,
+    diff_clock: IdClock,
     last_quote_id: u64,
     last_partial_id: u64,
     guard: PriceGuard,
@@ -125,9 +133,13 @@ impl Instrument {
             snapshot_requested: false,
             resync_reason: "start",
             pending: PendingDiffs::default(),
+            late_snapshots: 0,
             trade_ids: TradeIds::default(),
             takes_aggregates: None,
             was_reconnected: false,
+            trade_clock: IdClock::default(),
+            quote_clock: IdClock::default(),
+            diff_clock: IdClock::default(),
             last_quote_id: 0,
             last_partial_id: 0,
             guard: PriceGuard::default(),

@@ -1,6 +1,6 @@
 //! Trades and quotes of an instrument.
 
-use super::{Instrument, Notice, Outcome};
+use super::{Instrument, Notice, Outcome, ID_RESTART_MS};
 use crate::citadel::{Policy, TradeOrder};
 use crate::parse::event::{BookTicker, Trade};
 use crate::record::{data_type, flags, GapReason, Kind};
@@ -32,6 +32,14 @@ impl Instrument {
                 flags = flags::AFTER_GAP;
                 notice = Some(Notice::Gap(missing));
             }
+            TradeOrder::Duplicate if self.trade_clock.has_restarted(trade.trade_ms, ID_RESTART_MS) => {
+                self.trade_ids.restart(trade.id);
+                self.counters.sequence_errors += 1;
+                // Nobody can know how many came before it.
+                self.report_gap(recv_ns, data_type::TRADES, 0, 0, trade.id, GapReason::VenueGap, false);
+                flags = flags::AFTER_GAP;
+                notice = Some(Notice::Gap(0));
+            }
             TradeOrder::Duplicate => {
                 self.counters.ignored += 1;
                 self.counters.duplicates += 1;
@@ -47,6 +55,7 @@ impl Instrument {
             }
         }
         self.was_reconnected = false;
+        self.trade_clock.note(trade.trade_ms);
         match self.check_trade(policy, recv_ns, trade) {
             Ok(exchange_ns) => {
                 let header = self.header(Kind::Trade, flags, recv_ns, exchange_ns, trade.id);
@@ -83,7 +92,12 @@ impl Instrument {
     /// Take one best bid and ask.
     #[inline]
     pub fn take_quote(&mut self, policy: &Policy, recv_ns: i64, ticker: &BookTicker) -> Outcome {
-        if ticker.update_id <= self.last_quote_id {
+        // Spot sends no time with its quotes; a second connection may be late by some seconds, but not by so many.
+        let (sent_ms, margin_ms) = match ticker.time_ms {
+            0 => (recv_ns as u64 / 1_000_000, 30_000),
+            time_ms => (time_ms, ID_RESTART_MS),
+        };
+        if ticker.update_id <= self.last_quote_id && !self.quote_clock.has_restarted(sent_ms, margin_ms) {
             self.counters.ignored += 1;
             self.counters.duplicates += 1;
             return Outcome::Ignored;
@@ -93,6 +107,7 @@ impl Instrument {
             Err(reason) => return self.reject(reason),
         };
         self.last_quote_id = ticker.update_id;
+        self.quote_clock.note(sent_ms);
         let header = self.header(Kind::Quote, 0, recv_ns, exchange_ns, ticker.update_id);
         let words = [ticker.bid_price, ticker.bid_quantity, ticker.ask_price, ticker.ask_quantity].map(|v| v as u64);
         self.topics.quotes.publish(&header, &words);
