@@ -64,6 +64,8 @@ class VenueLimits:
     """The venue closes every connection after so long."""
     streams_per_message: int = 100
     """Streams named in one SUBSCRIBE: venues refuse very long messages."""
+    weight_pool: str = ""
+    """Venues with the same pool spend one request budget and share a ban; empty: this venue has its own."""
 
 
 class Venue(Protocol):
@@ -93,6 +95,9 @@ class Venue(Protocol):
 
     def reply(self, raw: bytes) -> Reply:
         """Read an answer to one of these messages."""
+
+    def is_reply(self, frame: memoryview) -> bool:
+        """Return whether a frame is such an answer and no data; asked only while a connection is being replaced."""
 
     def depth_request(self, symbol: str, limit: int) -> Request:
         """Return the request for a book of at least `limit` levels a side, as far as the venue goes."""

@@ -70,7 +70,9 @@ class Collections:
         symbol = symbol.upper()
         topic = Topic(venue, symbol, data_type)
         if topic not in self._collections:
-            await feed.wait_listed(_LIST_WAIT_S)
+            await feed.look_up(symbol, _LIST_WAIT_S)
+        # Looked at again: somebody else may have started it while we waited for the list.
+        if topic not in self._collections:
             self._check(feed, topic)
             self._start(feed, topic)
         collection = self._collections[topic]
@@ -78,10 +80,16 @@ class Collections:
         if collection.lingering is not None:
             collection.lingering.cancel()
             collection.lingering = None
-        instrument = self._instruments[venue, symbol]
-        if data_type is DataType.ORDERBOOK and depth > 0:
-            return self._engine.enable_depth(instrument, depth)
-        topic_id = self._hub.find(venue, symbol, data_type)
+        try:
+            return self._topic_id(topic, depth)
+        except BaseException:
+            self.release(holder, venue, symbol, data_type)
+            raise
+
+    def _topic_id(self, topic: Topic, depth: int) -> int:
+        if topic.data_type is DataType.ORDERBOOK and depth > 0:
+            return self._engine.enable_depth(self._instruments[topic.venue, topic.symbol], depth)
+        topic_id = self._hub.find(topic.venue, topic.symbol, topic.data_type)
         if topic_id is None:
             raise InternalError(f"the engine has no topic {topic}, though it collects it")
         return topic_id
@@ -92,7 +100,7 @@ class Collections:
         Raises: ConfigurationError for a venue that is not configured.
         """
         feed = self.feed(venue)
-        await feed.wait_listed(_LIST_WAIT_S)
+        await feed.look_up(symbol.upper(), _LIST_WAIT_S)
         is_listed = not feed.listed or symbol.upper() in feed.listed
         return is_listed and bool(feed.venue.streams(symbol.upper(), data_type))
 

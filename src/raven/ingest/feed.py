@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
@@ -10,6 +11,7 @@ from typing import Any
 
 from raven.clock import Clock
 from raven.errors import DataValidation, RateLimited, RavenError
+from raven.ingest.budgets import Budgets
 from raven.ingest.engine_port import BookEngine
 from raven.ingest.rest import RestClient
 from raven.ingest.settings import IngestSettings, VenuePlan
@@ -19,7 +21,6 @@ from raven.ingest.watchdog import Watch, Watchdog
 from raven.observe import get_logger, record_connected, record_disconnected
 from raven.ports import Instrument, Stream, Venue
 from raven.resilience.backoff import Backoff
-from raven.resilience.bans import Bans
 from raven.resilience.pacing import Pacer
 from raven.topics import DataType
 
@@ -28,8 +29,11 @@ __all__ = ["VenueFeed"]
 log = get_logger("ingest")
 
 _FIVE_MINUTES_S = 300.0
-# Listings change a few times per day.
-_LIST_AGAIN_S = 3600.0
+# A symbol that is not on the list may have been listed since. Asking anew costs weight, and reading the answer of a
+# large venue holds the loop for some 0.1 s, so it happens on demand only.
+_LIST_AGAIN_S = 60.0
+# What may be asked of a venue whose list is not known: letters and digits of any script, and what joins them.
+_PLAUSIBLE_SYMBOL = re.compile(r"[\w.:-]{1,64}")
 
 
 class VenueFeed:
@@ -43,7 +47,7 @@ class VenueFeed:
         settings: IngestSettings,
         plan: VenuePlan,
         clock: Clock,
-        bans: Bans,
+        budgets: Budgets,
     ) -> None:
         limits = venue.limits
         self.venue = venue
@@ -56,9 +60,7 @@ class VenueFeed:
         self._settings = settings
         self._clock = clock
         self._fixed_weight = bool(plan.request_weight_per_minute)
-        self._rest = RestClient(
-            venue, weight, clock, bans, timeout_s=settings.snapshot_timeout_s, share=settings.budget_share
-        )
+        self._rest = RestClient(venue, budgets.of(venue, weight), timeout_s=settings.snapshot_timeout_s)
         self.snapshots = SnapshotQueue(venue, engine, self._rest, settings, clock)
         attempts = plan.connections_per_five_minutes or limits.connections_per_five_minutes
         self._context = ShardContext(
@@ -77,9 +79,13 @@ class VenueFeed:
         self._homes: dict[str, Shard] = {}
         self._symbols: dict[str, tuple[str, int, DataType]] = {}
         """Stream name → symbol, engine handle, data type."""
+        self._shards_of: dict[str, tuple[Shard, ...]] = {}
+        """Symbol → the shards of its streams; replaced and never changed, so other threads may read it."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._listed_once = asyncio.Event()
-        self._listing_is_late = False
+        self._list_wanted = asyncio.Event()
+        self._gave_up_waiting = False
+        self._listed_at = 0.0
         self.watchdog = Watchdog(self.watches, engine, settings, clock, venue.name)
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -107,39 +113,53 @@ class VenueFeed:
     async def _keep_listing(self) -> None:
         backoff = Backoff(1.0, 300.0)
         while True:
-            pause = _LIST_AGAIN_S
+            self._list_wanted.clear()
             try:
                 body = await self._rest.get(self.venue.instruments_request())
                 self.listed, weight = self.venue.instruments(body)
                 if weight and not self._fixed_weight:
-                    self._rest.set_weight_per_minute(weight)
+                    self._rest.budget.set_weight_per_minute(weight)
                 self._listed_once.set()
+                self._gave_up_waiting = False
+                backoff.attempts = 0
                 log.info("symbols listed", venue=self.venue.name, symbols=len(self.listed))
             except RavenError as error:
                 pause = max(backoff.next(), error.retry_after_s if isinstance(error, RateLimited) else 0.0)
                 log.warning(
                     "symbols not listed", venue=self.venue.name, reason=error.message, retry_in_s=round(pause, 1)
                 )
-            await self._clock.sleep(pause)
+                await self._clock.sleep(pause)
+                continue
+            self._listed_at = self._clock.monotonic()
+            await self._list_wanted.wait()
+
+    async def look_up(self, symbol: str, seconds: float) -> None:
+        """Make sure that the list is known and, when it lacks the symbol, not older than a minute; wait so long."""
+        await self.wait_listed(seconds)
+        if symbol in self.listed or not self.listed or self._clock.monotonic() - self._listed_at < _LIST_AGAIN_S:
+            return
+        self._listed_once.clear()
+        self._list_wanted.set()
+        await self.wait_listed(seconds)
 
     async def wait_listed(self, seconds: float) -> None:
-        """Wait until the venue's symbols are known, or give up: collecting goes on without the list.
-
-        Who comes after somebody gave up does not wait: a thousand symbols would each wait in turn.
-        """
-        if self._listed_once.is_set() or self._listing_is_late:
+        """Wait until the venue's symbols are known; or give up, and who comes then does not wait any more."""
+        if self._listed_once.is_set() or self._gave_up_waiting:
             return
+        waits = [asyncio.ensure_future(self._listed_once.wait()), asyncio.ensure_future(self._clock.sleep(seconds))]
         try:
-            async with asyncio.timeout(seconds):
-                await self._listed_once.wait()
-        except TimeoutError:
-            self._listing_is_late = True
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+        if not self._listed_once.is_set() and not self._gave_up_waiting:
+            self._gave_up_waiting = True
             log.warning("collecting without the list of symbols", venue=self.venue.name, waited_s=seconds)
 
     # --- streams ----------------------------------------------------------------------------------------------------
 
     def check_symbol(self, symbol: str) -> Instrument:
-        """Return what the venue says of a symbol; without a list every symbol is believed.
+        """Return what the venue says of a symbol; without a list every symbol that could be one is believed.
 
         Raises: DataValidation naming the nearest symbols.
         """
@@ -147,6 +167,8 @@ class VenueFeed:
         if known is not None:
             return known
         if not self.listed:
+            if not _PLAUSIBLE_SYMBOL.fullmatch(symbol):
+                raise DataValidation(f"{symbol[:80]!r} cannot be a symbol of {self.venue.name}; expected e.g. BTCUSDT")
             return Instrument(symbol, 0, 0)
         near = get_close_matches(symbol, self.listed, n=3)
         hint = f"did you mean {', '.join(near)}?" if near else "see the venue's list of symbols"
@@ -160,6 +182,7 @@ class VenueFeed:
                 shard = self._shard_for(stream)
                 self._homes[stream.name] = shard
                 shard.add([stream.name])
+                self._note_shards(symbol)
                 if shard.is_connected:
                     record_connected(self.venue.name, [symbol], shard.url)
 
@@ -171,6 +194,15 @@ class VenueFeed:
             self.watchdog.forget(stream.name)
             if shard is not None:
                 shard.remove([stream.name])
+        self._note_shards(symbol)
+
+    def _note_shards(self, symbol: str) -> None:
+        every = (stream for kind in DataType for stream in self.venue.streams(symbol, kind))
+        shards = {self._homes[stream.name]: None for stream in every if stream.name in self._homes}
+        if shards:
+            self._shards_of[symbol] = tuple(shards)
+        else:
+            self._shards_of.pop(symbol, None)
 
     def _shard_for(self, stream: Stream) -> Shard:
         for shard in self.shards:
@@ -188,8 +220,8 @@ class VenueFeed:
 
     def is_connected(self, symbol: str) -> bool:
         """Whether all streams of a symbol are being received; called from other threads, too."""
-        homes = [self._homes.get(name) for name, row in self._symbols.copy().items() if row[0] == symbol]
-        return bool(homes) and all(shard is not None and shard.is_connected for shard in homes)
+        shards = self._shards_of.get(symbol, ())
+        return bool(shards) and all(shard.is_connected for shard in shards)
 
     # --- what happens -----------------------------------------------------------------------------------------------
 
@@ -214,6 +246,9 @@ class VenueFeed:
                 _, instrument, data_type = self._symbols[name]
                 books[instrument] = books.get(instrument, False) or data_type is DataType.ORDERBOOK
         for instrument, has_book in books.items():
+            if has_book:
+                # An answer under way belongs to the stream that was lost.
+                self.snapshots.forget(instrument)
             self._engine.desync(instrument, "reconnect", book=has_book)
 
     def status(self) -> list[dict[str, Any]]:
@@ -222,11 +257,14 @@ class VenueFeed:
         return [
             {
                 "url": shard.url,
+                "category": shard.category,
                 "connected": shard.is_connected,
                 "connected_s": None if shard.connected_since is None else round(now - shard.connected_since, 1),
                 "streams": len(shard.streams),
                 "refused": dict(shard.refused),
+                "silent": sorted(self.watchdog.silent & shard.streams.keys()),
                 "reconnects": shard.reconnects,
+                "rotations": shard.rotations,
                 "last_error": shard.last_error,
             }
             for shard in self.shards
@@ -235,8 +273,16 @@ class VenueFeed:
 
 def _word(reason: str) -> str:
     """Return one of a few words for a metric's label."""
-    words = {"venue closed": "venue_closed", "rotated": "planned", "stopped": "planned", "no stream": "planned"}
-    words |= {"silent": "silence", "cannot connect": "unreachable", "message too long": "message_too_long"}
+    words = {
+        "venue closed": "venue_closed",
+        "not answered": "no_answer",
+        "rotated": "planned",
+        "stopped": "planned",
+        "no stream": "planned",
+        "silent": "silence",
+        "cannot connect": "unreachable",
+        "message too long": "message_too_long",
+    }
     return next((word for start, word in words.items() if start in reason), "lost")
 
 

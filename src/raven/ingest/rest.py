@@ -4,19 +4,16 @@ from __future__ import annotations
 
 import aiohttp
 
-from raven.clock import Clock
 from raven.errors import DataValidation, NetworkTimeout, RateLimited
+from raven.ingest.budgets import Budget
 from raven.observe import get_logger
 from raven.ports import Request, Venue
-from raven.resilience.bans import Bans
-from raven.resilience.pacing import Pacer
 
 __all__ = ["RestClient"]
 
 log = get_logger("ingest")
 
 _USED_WEIGHT = "X-MBX-USED-WEIGHT-1M"
-_MINUTE_S = 60.0
 # Without a Retry-After: the shortest ban that is reported for each status.
 _DEFAULT_BAN_S = {429: 60.0, 418: 120.0}
 # exchangeInfo of a large venue is some 20 MB.
@@ -24,36 +21,22 @@ _MAX_BODY_BYTES = 64 * 1024 * 1024
 
 
 class RestClient:
-    """Asks one venue. All users of one venue share it, so that they share the budget."""
+    """Asks one venue."""
 
-    def __init__(
-        self, venue: Venue, weight_per_minute: float, clock: Clock, bans: Bans, *, timeout_s: float, share: float
-    ) -> None:
+    def __init__(self, venue: Venue, budget: Budget, *, timeout_s: float) -> None:
+        self.budget = budget
         self._venue = venue
-        self._clock = clock
-        self._bans = bans
-        self._share = share
         self._timeout = aiohttp.ClientTimeout(total=timeout_s)
-        self.budget = Pacer(weight_per_minute * share, _MINUTE_S, clock)
         self._session: aiohttp.ClientSession | None = None
-
-    def set_weight_per_minute(self, weight: float) -> None:
-        """Take the venue's own figure."""
-        self.budget.set_limit(weight * self._share)
-
-    @property
-    def banned_s(self) -> float:
-        """For how many seconds more the venue wants no request."""
-        return self._bans.left_s(self._venue.name)
 
     async def get(self, request: Request) -> bytes:
         """Return the body of an answer.
 
         Raises: RateLimited (nothing was sent, or the venue refused: come back after `retry_after_s`), NetworkTimeout
-        (no answer, or a server error: retryable), DataValidation (the venue refuses this request for good).
+        (no answer, half an answer, or a server error: retryable), DataValidation (the venue refuses it for good).
         """
         self._check_ban()
-        await self.budget.take(request.weight)
+        await self.budget.weight.take(request.weight)
         # Somebody else's request may have been refused while this one waited for its share.
         self._check_ban()
         if self._session is None:
@@ -62,7 +45,7 @@ class RestClient:
         try:
             async with self._session.get(url, allow_redirects=False) as answer:
                 self._account(answer)
-                body = await _read(answer, url)
+                body = await _whole_body(answer, url)
                 self._judge(answer, body, url)
                 return body
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
@@ -70,20 +53,20 @@ class RestClient:
             raise NetworkTimeout(f"{url}: {reason or type(error).__name__}") from error
 
     def _check_ban(self) -> None:
-        left = self.banned_s
+        left = self.budget.banned_s
         if left > 0:
             raise RateLimited(f"{self._venue.name} wants no request for another {left:.0f} s", left)
 
     def _account(self, answer: aiohttp.ClientResponse) -> None:
         used = answer.headers.get(_USED_WEIGHT, "")
         if used.isdigit():
-            self.budget.note(float(used))
+            self.budget.weight.note(float(used))
 
     def _judge(self, answer: aiohttp.ClientResponse, body: bytes, url: str) -> None:
         if answer.status in _DEFAULT_BAN_S:
             wanted = answer.headers.get("Retry-After", "")
             seconds = float(wanted) if wanted.replace(".", "", 1).isdigit() else _DEFAULT_BAN_S[answer.status]
-            self._bans.add(self._venue.name, seconds)
+            self.budget.ban(seconds)
             log.warning("rate limited", venue=self._venue.name, status=answer.status, retry_after_s=seconds)
             raise RateLimited(f"{url}: {answer.status}, come back in {seconds:g} s", seconds)
         if answer.status >= 500:
@@ -98,11 +81,13 @@ class RestClient:
             self._session = None
 
 
-async def _read(answer: aiohttp.ClientResponse, url: str) -> bytes:
-    """Return the whole body: one read returns only what has come so far."""
-    body = bytearray()
-    async for piece in answer.content.iter_any():
-        body += piece
-        if len(body) > _MAX_BODY_BYTES:
+async def _whole_body(answer: aiohttp.ClientResponse, url: str) -> bytes:
+    """Return everything that comes: one read returns only what has arrived so far."""
+    parts: list[bytes] = []
+    size = 0
+    async for part in answer.content.iter_chunked(1 << 20):
+        parts.append(part)
+        size += len(part)
+        if size > _MAX_BODY_BYTES:
             raise DataValidation(f"{url}: the answer is longer than {_MAX_BODY_BYTES} bytes")
-    return bytes(body)
+    return b"".join(parts)

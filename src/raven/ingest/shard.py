@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from raven.clock import Clock
 from raven.errors import NetworkTimeout
-from raven.ingest.connection import Connection, batches
+from raven.ingest.connection import Connection, SocketRules
 from raven.ingest.engine_port import BookEngine
+from raven.ingest.requests import StreamRequests
 from raven.ingest.settings import IngestSettings
 from raven.observe import get_logger
 from raven.observe.metrics import record_error
@@ -25,6 +25,11 @@ log = get_logger("ingest")
 
 # A rotation that failed is tried again soon: the old connection still has some minutes.
 ROTATE_AGAIN_S = 60.0
+# Venues answer within milliseconds; one that does not answer a request has lost it, or us.
+_ANSWER_WITHIN_S = 10.0
+# How long both connections of a rotation have to deliver side by side. Two sockets of one venue run milliseconds apart;
+# what is held of the new one meanwhile covers this time, so nothing can fall between them.
+_OVERLAP_S = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +48,12 @@ class ShardContext:
     on_lost: Callable[[Shard, str], None]
 
 
+@dataclass(frozen=True, slots=True)
+class _Link:
+    connection: Connection
+    requests: StreamRequests
+
+
 class Shard:
     """The streams of one category that share a connection."""
 
@@ -50,20 +61,17 @@ class Shard:
         self.category = category
         self.streams: dict[str, None] = {}
         """Streams that are wanted, in the order they were asked for."""
-        self.refused: dict[str, str] = {}
-        """Streams that the venue refused, with its words."""
         self.connected_since: float | None = None
         self.reconnects = 0
+        self.rotations = 0
         self.last_error = ""
         self._context = context
-        self._subscribed: dict[str, None] = {}
-        self._connection: Connection | None = None
+        self._link: _Link | None = None
+        self._links: dict[int, _Link] = {}
+        """Open connections by engine handle: two while one replaces the other."""
         self._changed = asyncio.Event()
         self._rotate = asyncio.Event()
-        self._request_ids = itertools.count(1)
-        self._unanswered: dict[int, tuple[str, Sequence[str]]] = {}
         self._backoff = Backoff(context.settings.reconnect_delay_s, context.settings.max_reconnect_delay_s)
-        self._handles: set[int] = set()
 
     # --- what is wanted -----------------------------------------------------------------------------------------
 
@@ -76,16 +84,12 @@ class Shard:
         """Want these no longer."""
         for name in names:
             self.streams.pop(name, None)
-            self.refused.pop(name, None)
         self._changed.set()
 
     def resubscribe(self, names: Iterable[str]) -> None:
         """End streams and start them again on the same connection."""
-        connection = self._connection
-        again = [name for name in names if name in self._subscribed]
-        if connection is not None and again:
-            self._subscribed = {name: None for name in self._subscribed if name not in again}
-            self._tell(connection, "unsubscribe", again)
+        if self._link is not None:
+            self._link.requests.ask_again(names)
             self._changed.set()
 
     def rotate(self) -> None:
@@ -94,17 +98,28 @@ class Shard:
 
     def reconnect(self, reason: str) -> None:
         """Give the connection up and take a new one."""
-        if self._connection is not None:
-            self._connection.close(reason)
+        if self._link is not None:
+            self._link.connection.close(reason)
 
     def owns(self, handle: int) -> bool:
         """Whether an engine connection handle is one of this shard's."""
-        return handle in self._handles
+        return handle in self._links
+
+    def on_reply(self, handle: int, raw: bytes) -> None:
+        """Take the venue's answer to a request on one of the connections."""
+        link = self._links.get(handle)
+        if link is not None and link.requests.on_reply(raw):
+            self._changed.set()
+
+    @property
+    def refused(self) -> Mapping[str, str]:
+        """Streams that the venue refused, with its words."""
+        return {} if self._link is None else self._link.requests.refused
 
     @property
     def is_connected(self) -> bool:
         """Whether its streams are being received."""
-        return self._connection is not None
+        return self._link is not None
 
     @property
     def url(self) -> str:
@@ -119,10 +134,11 @@ class Shard:
         try:
             while True:
                 while not self.streams:
-                    await self._wait_for_change()
+                    self._changed.clear()
+                    await self._changed.wait()
                 began = clock.monotonic()
                 try:
-                    reason = await self._serve(await self._connect())
+                    reason = await self._serve(await self._open())
                 except NetworkTimeout as error:
                     reason = error.message
                 except Exception as error:
@@ -135,143 +151,134 @@ class Shard:
                     self.reconnects += 1
                     await clock.sleep(self._backoff.next())
         finally:
-            if self._connection is not None:
-                self._connection.close("stopped")
+            self._drop_all("stopped")
 
-    async def _wait_for_change(self) -> None:
-        self._changed.clear()
-        if not self.streams:
-            await self._changed.wait()
-
-    async def _connect(self) -> Connection:
+    async def _open(self, *, held: bool = False) -> _Link:
         context = self._context
         await context.attempts.take()
         handle = context.engine.open_connection(context.venue_handle)
-        self._handles.add(handle)
+        settings = context.settings
+        rules = SocketRules(settings.connect_timeout_s, settings.max_frame_bytes, context.venue.is_reply)
+        # Our pongs count as messages of ours: one per second is kept back for them.
+        pacer = Pacer(max(1.0, context.messages_per_second - 1.0), 1.0, context.clock)
         try:
-            return await Connection.open(
-                self.url,
-                context.engine,
-                handle,
-                context.engine.handle_events,
-                timeout_s=context.settings.connect_timeout_s,
-                max_frame_bytes=context.settings.max_frame_bytes,
+            connection = await Connection.open(
+                self.url, context.engine, handle, context.engine.handle_events, rules, pacer, held=held
             )
         except BaseException:
-            self._forget(handle)
+            context.engine.close_connection(handle)
             raise
+        link = _Link(connection, StreamRequests(connection, context.venue, context.clock))
+        self._links[handle] = link
+        return link
 
-    def _forget(self, handle: int) -> None:
-        self._handles.discard(handle)
-        self._context.engine.close_connection(handle)
+    def _drop(self, link: _Link, reason: str) -> None:
+        link.connection.close(reason)
+        if self._links.pop(link.connection.handle, None) is not None:
+            self._context.engine.close_connection(link.connection.handle)
 
-    async def _serve(self, connection: Connection) -> str:
+    def _drop_all(self, reason: str) -> None:
+        for link in list(self._links.values()):
+            self._drop(link, reason)
+
+    async def _serve(self, link: _Link) -> str:
         """Serve streams until the connection is lost or nothing is wanted any more; return why."""
-        clock, settings = self._context.clock, self._context.settings
-        self._take_over(connection)
-        rotate_at = clock.monotonic() + self._context.venue.limits.max_age_s - settings.rotate_early_s
-        pacer = Pacer(self._context.messages_per_second, 1.0, clock)
-        while True:
-            self._changed.clear()
-            await self._send_changes(connection, pacer)
-            if not self.streams:
-                connection.close("no stream is wanted")
-            reasons = self._changed.wait(), self._rotate.wait(), clock.sleep(rotate_at - clock.monotonic())
-            waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(reason) for reason in reasons]
-            try:
-                await asyncio.wait({connection.closed, *waits}, return_when=asyncio.FIRST_COMPLETED)
-            finally:
-                for wait in waits:
-                    wait.cancel()
-            if connection.closed.done():
-                return connection.closed.result()
-            if self._rotate.is_set() or clock.monotonic() >= rotate_at:
-                self._rotate.clear()
-                old = connection
-                connection, pacer = await self._replace(old)
-                rotated = connection is not old
-                life = self._context.venue.limits.max_age_s - settings.rotate_early_s
-                rotate_at = clock.monotonic() + (life if rotated else ROTATE_AGAIN_S)
-
-    def _take_over(self, connection: Connection) -> None:
-        self._connection = connection
-        self._subscribed = {}
-        self._unanswered.clear()
-        self.connected_since = self._context.clock.monotonic()
+        clock = self._context.clock
+        self._link = link
+        self.connected_since = clock.monotonic()
         self.last_error = ""
         self._context.on_connected(self)
+        rotate_at = self.connected_since + self._life_s
+        while True:
+            self._changed.clear()
+            await link.requests.bring_in_line(self.streams)
+            if not self.streams:
+                link.connection.close("no stream is wanted")
+            oldest = link.requests.oldest_unanswered_at
+            until = rotate_at if oldest is None else min(rotate_at, oldest + _ANSWER_WITHIN_S)
+            await self._wait(link.connection.closed, until - clock.monotonic())
+            now, oldest = clock.monotonic(), link.requests.oldest_unanswered_at
+            if link.connection.closed.done():
+                return link.connection.closed.result()
+            if oldest is not None and now >= oldest + _ANSWER_WITHIN_S:
+                return f"a request was not answered within {_ANSWER_WITHIN_S:g} s"
+            if self._rotate.is_set() or now >= rotate_at:
+                self._rotate.clear()
+                new = await self._replace(link)
+                rotate_at = clock.monotonic() + (ROTATE_AGAIN_S if new is link else self._life_s)
+                link = self._link = new
 
-    async def _replace(self, old: Connection) -> tuple[Connection, Pacer]:
-        """Open the next connection, wait until it delivers, then let the old one go.
+    @property
+    def _life_s(self) -> float:
+        return self._context.venue.limits.max_age_s - self._context.settings.rotate_early_s
 
-        Meanwhile both feed the engine, which drops what comes twice by id.
-        """
-        clock, settings = self._context.clock, self._context.settings
-        pacer = Pacer(self._context.messages_per_second, 1.0, clock)
+    async def _wait(self, closed: asyncio.Future[str], seconds: float) -> None:
+        """Wait until something changes, a rotation is asked for, the connection is lost, or the time has passed."""
+        reasons = self._changed.wait(), self._rotate.wait(), self._context.clock.sleep(seconds)
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(reason) for reason in reasons]
         try:
-            new = await self._connect()
+            await asyncio.wait({closed, *waits}, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    # --- rotation -------------------------------------------------------------------------------------------------
+
+    async def _replace(self, old: _Link) -> _Link:
+        """Open the next connection, wait until it delivers what the old one does, then change over; return who stays.
+
+        What the new one brings is held back until the old one is closed, and then handed over from half a second
+        before that moment on: the engine drops what it knows, and the rest follows without a hole. Feeding both at
+        once would let the faster one run ahead, and the slower one's events would look late.
+        """
+        try:
+            new = await self._open(held=True)
         except NetworkTimeout as error:
             log.warning("rotation failed", venue=self._context.venue.name, reason=error.message, retry_s=ROTATE_AGAIN_S)
-            return old, pacer
-        self._connection, self._subscribed = new, {}
-        await self._send_changes(new, pacer)
-        deadline = clock.monotonic() + settings.overlap_s
-        # As many frames as streams: most have spoken on the new socket. Quiet ones get the deadline.
-        while new.frames < len(self.streams) and clock.monotonic() < deadline and not new.closed.done():
+            return old
+        reason = "no answer to its requests"
+        try:
+            if await self._delivers(new, old):
+                self._drop(old, "rotated")
+                new.connection.let_go()
+                self.connected_since = self._context.clock.monotonic()
+                self.rotations += 1
+                log.info("rotated", venue=self._context.venue.name, url=self.url, streams=len(self.streams))
+                return new
+        except NetworkTimeout as error:
+            reason = error.message
+        self._drop(new, "rotation failed")
+        log.warning("rotation failed", venue=self._context.venue.name, reason=reason, retry_s=ROTATE_AGAIN_S)
+        return old
+
+    async def _delivers(self, new: _Link, old: _Link) -> bool:
+        """Wait until the new connection carries everything; False when it does not in time or was lost.
+
+        Streams that happen to be quiet are waited for until the overlap ends, as long as every request was accepted.
+        """
+        clock = self._context.clock
+        deadline = clock.monotonic() + self._context.settings.overlap_s
+        settled_at: float | None = None
+        while clock.monotonic() < deadline:
+            if not new.requests.is_settled or settled_at is None:
+                await new.requests.bring_in_line(self.streams)
+                settled_at = clock.monotonic() if new.requests.is_settled else None
+            if new.connection.closed.done():
+                return False
+            if old.connection.closed.done():
+                return True
+            if settled_at is not None and clock.monotonic() >= settled_at + _OVERLAP_S and new.connection.has_held:
+                return True
             await clock.sleep(0.05)
-        old.close("rotated")
-        self._forget(old.handle)
-        self.connected_since = clock.monotonic()
-        log.info("rotated", venue=self._context.venue.name, url=self.url, streams=len(self.streams))
-        return new, pacer
-
-    async def _send_changes(self, connection: Connection, pacer: Pacer) -> None:
-        """Bring what is subscribed in line with what is wanted, within the message limit."""
-        size = self._context.venue.limits.streams_per_message
-        gone = [name for name in self._subscribed if name not in self.streams]
-        for names in batches(gone, size):
-            await connection.send(self._request("unsubscribe", names), pacer)
-        for name in gone:
-            del self._subscribed[name]
-        new = [name for name in self.streams if name not in self._subscribed]
-        for names in batches(new, size):
-            self._subscribed.update(dict.fromkeys(names))
-            await connection.send(self._request("subscribe", names), pacer)
-
-    def _request(self, what: str, names: Sequence[str]) -> bytes:
-        number = next(self._request_ids)
-        self._unanswered[number] = what, names
-        venue = self._context.venue
-        return venue.subscribe(number, names) if what == "subscribe" else venue.unsubscribe(number, names)
-
-    def _tell(self, connection: Connection, what: str, names: Sequence[str]) -> None:
-        """Send one request from outside the serving task."""
-        pacer = Pacer(self._context.messages_per_second, 1.0, self._context.clock)
-        task = asyncio.ensure_future(connection.send(self._request(what, names), pacer))
-        task.add_done_callback(lambda done: done.cancelled() or done.exception())
-
-    def on_reply(self, raw: bytes) -> None:
-        """Take the venue's answer to one of our requests."""
-        reply = self._context.venue.reply(raw)
-        what, names = self._unanswered.pop(reply.request_id or -1, ("", ()))
-        if not reply.error:
-            return
-        self.last_error = reply.error
-        if what == "subscribe":
-            self.refused.update(dict.fromkeys(names, reply.error))
-        shown = ", ".join(names[:5]) + (f" and {len(names) - 5} more" if len(names) > 5 else "")
-        log.error("request refused", venue=self._context.venue.name, request=what, streams=shown, reason=reply.error)
+        return settled_at is not None
 
     def _lost(self, reason: str) -> None:
-        if self._connection is not None:
-            self._forget(self._connection.handle)
-        was_connected = self.connected_since is not None
-        self._connection, self.connected_since = None, None
-        self._subscribed = {}
+        was_connected = self._link is not None
+        self._link, self.connected_since = None, None
+        self._drop_all(reason)
         self.last_error = reason
         if was_connected or self.reconnects == 0:
             self._context.on_lost(self, reason)
         else:
-            log.info(
-                "still not connected", venue=self._context.venue.name, reason=reason, attempts=self._backoff.attempts
-            )
+            attempts = self._backoff.attempts
+            log.info("still not connected", venue=self._context.venue.name, reason=reason, attempts=attempts)

@@ -1,7 +1,8 @@
-"""Snapshots for books that are out of sync: one queue per venue, first come first served, within the budget.
+"""Snapshots for books that are out of sync: one queue per venue, within its request budget.
 
-The engine asks (event `resync`), buffers diffs meanwhile, and says whether an answer fitted. At most one request per
-symbol is under way, and between two of them lies a pause that grows.
+The engine asks (event `resync`), buffers diffs meanwhile, and says whether an answer fitted. Books that somebody saw
+before come first, then those that wait longest. At most one request per symbol is under way, and between two of them
+lies a pause that grows.
 """
 
 from __future__ import annotations
@@ -24,6 +25,8 @@ __all__ = ["SnapshotQueue"]
 
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 30.0
+# The engine's reason for the first snapshot of a book: nobody has seen that book yet.
+_FIRST = "start"
 
 
 @dataclass(slots=True)
@@ -33,6 +36,7 @@ class _Job:
     since: float
     backoff: Backoff
     not_before: float
+    is_first: bool
     is_running: bool = False
 
 
@@ -56,7 +60,7 @@ class SnapshotQueue:
         job = self._jobs.get(instrument)
         if job is None:
             backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
-            self._jobs[instrument] = _Job(symbol, reason, now, backoff, now)
+            self._jobs[instrument] = _Job(symbol, reason, now, backoff, now, reason == _FIRST)
         elif not job.is_running:
             job.reason = reason
         self._wake.set()
@@ -73,12 +77,11 @@ class SnapshotQueue:
         An estimate for people: what stands before it in the queue, at the budget's pace, or the end of a ban.
         """
         weight = self._venue.depth_request("", self._settings.snapshot_levels).weight
-        ban = self._rest.banned_s
-        jobs = sorted(self._jobs.values(), key=lambda job: job.not_before)
-        now = self._clock.monotonic()
+        budget, now = self._rest.budget, self._clock.monotonic()
+        jobs = sorted(self._jobs.values(), key=lambda job: (job.not_before > now, job.is_first, job.since))
         return {
-            job.symbol: round(max(ban, job.not_before - now, self._rest.budget.wait_s(weight * (position + 1))), 1)
-            for position, job in enumerate(jobs)
+            job.symbol: round(budget.banned_s + max(job.not_before - now, budget.weight.queue_s(weight * place)), 1)
+            for place, job in enumerate(jobs, start=1)
         }
 
     async def run(self) -> None:
@@ -106,12 +109,15 @@ class SnapshotQueue:
 
     def _next(self) -> tuple[int | None, float]:
         """Return the symbol whose turn it is, or how long nobody's is."""
+        ban = self._rest.budget.banned_s
+        if ban > 0:
+            return None, min(ban, _LONGEST_PAUSE_S)
         now = self._clock.monotonic()
-        idle = [(job.not_before, job.since, instrument) for instrument, job in self._jobs.items() if not job.is_running]
-        if not idle:
-            return None, _LONGEST_PAUSE_S
-        not_before, _, instrument = min(idle)
-        return (instrument, 0.0) if not_before <= now else (None, not_before - now)
+        idle = [(instrument, job) for instrument, job in self._jobs.items() if not job.is_running]
+        due = [(job.is_first, job.since, instrument) for instrument, job in idle if job.not_before <= now]
+        if due:
+            return min(due)[2], 0.0
+        return None, min((job.not_before - now for _, job in idle), default=_LONGEST_PAUSE_S)
 
     async def _sleep(self, seconds: float) -> None:
         self._wake.clear()
@@ -128,8 +134,8 @@ class SnapshotQueue:
         outcome, reason = "ok", job.reason
         try:
             body = await self._rest.get(self._venue.depth_request(job.symbol, levels))
-            if instrument not in self._jobs:
-                return
+            if self._jobs.get(instrument) is not job:
+                return  # Nobody wants it any more, or the stream it belonged to was lost meanwhile.
             limit = self._venue.depth_limit(levels)
             bits = self._engine.on_snapshot(instrument, self._clock.time_ns(), body, limit=limit)
             outcome = "ok" if bits & PUBLISHED else "refused" if bits & REJECTED else "stale"

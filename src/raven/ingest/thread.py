@@ -17,12 +17,12 @@ from typing_extensions import Buffer
 from raven._core import Engine, Hub
 from raven.clock import Clock, SystemClock
 from raven.errors import InternalError
+from raven.ingest.budgets import Budgets
 from raven.ingest.collections import CONFIGURED, CONFIGURED_TYPES, Collections
 from raven.ingest.feed import VenueFeed, with_options
 from raven.ingest.quarantine import Quarantine
 from raven.ingest.settings import EngineSettings, IngestSettings, VenuePlan
-from raven.observe import get_logger
-from raven.observe.metrics import record_error
+from raven.observe import get_logger, record_error, record_loop_lag
 from raven.ports import Venue
 from raven.resilience.bans import Bans
 from raven.topics import DataType
@@ -32,6 +32,12 @@ __all__ = ["Ingest"]
 log = get_logger("ingest")
 
 Result = TypeVar("Result")
+
+_LAG_CHECK_S = 1.0
+# A process that stood still for so long (a paused machine, a debugger) may have missed what the venue sent, so every
+# book is taken anew.
+_PAUSED_S = 10.0
+_STOP_S = 5.0
 
 
 class _EngineHost:
@@ -76,8 +82,9 @@ class Ingest:
         self._clock = clock or SystemClock()
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="raven-ingest", daemon=True)
-        self._is_running = threading.Event()
         self._stopped = False
+        self._failure: BaseException | None = None
+        self._background: set[asyncio.Task[None]] = set()
         self.collections: Collections
         self.quarantine = Quarantine(self.settings.state_dir, self.settings.quarantine_max_bytes, self._clock)
 
@@ -95,7 +102,17 @@ class Ingest:
         self._stopped = True
         await self.call(self._end())
         self._loop.call_soon_threadsafe(self._loop.stop)
-        await asyncio.to_thread(self._thread.join, 5.0)
+        await asyncio.to_thread(self._thread.join, _STOP_S)
+        await asyncio.to_thread(self.quarantine.close)
+
+    async def watch(self) -> None:
+        """Wait until the thread has ended, which it does only in `stop`.
+
+        Raises: InternalError when it ended by itself.
+        """
+        await asyncio.to_thread(self._thread.join)
+        if not self._stopped:
+            raise InternalError(f"the ingest thread ended: {self._failure!r}") from self._failure
 
     def _run(self) -> None:
         asyncio.set_event_loop(self._loop)
@@ -106,8 +123,14 @@ class Ingest:
                 log.warning("not pinned", cpu=self.settings.cpu, reason=str(error))
         if self.settings.busy_poll:
             self._loop.call_soon(self._spin)
-        self._loop.run_forever()
-        self._loop.close()
+        try:
+            self._loop.run_forever()
+        except BaseException as error:
+            # A panic of the engine must be seen by `watch`.
+            self._failure = error
+            raise
+        finally:
+            self._loop.close()
 
     def _spin(self) -> None:
         # A callback that is always due keeps the loop from sleeping in the kernel.
@@ -115,33 +138,49 @@ class Ingest:
 
     async def _begin(self) -> None:
         bans_file = None if self.settings.state_dir is None else self.settings.state_dir / "bans.json"
-        bans = Bans(self._clock, bans_file)
+        budgets = Budgets(self.settings.budget_share, self._clock, Bans(self._clock, bans_file))
         host = _EngineHost(self.engine, self._on_events)
         for factory, plan in self._factories:
             venue = with_options(factory(ws_url=plan.ws_url, rest_url=plan.rest_url), plan.options)
             handle = self.engine.add_venue(venue.name, venue.sequence_rule)
-            self.feeds[venue.name] = VenueFeed(venue, handle, host, self.settings, plan, self._clock, bans)
+            self.feeds[venue.name] = VenueFeed(venue, handle, host, self.settings, plan, self._clock, budgets)
         self.collections = Collections(self.engine, self.hub, self.feeds, self.settings, self._ring_bytes, self._clock)
         for feed in self.feeds.values():
             feed.start()
         for plan in self.plans:
-            self._collect_configured(plan)
+            self._spawn(self._collect_configured(plan), f"configured symbols of {plan.name}")
+        self._spawn(self._watch_lag(), "ingest lag")
 
-    def _collect_configured(self, plan: VenuePlan) -> None:
-        async def collect() -> None:
-            for symbol in plan.symbols:
-                for data_type in CONFIGURED_TYPES:
-                    try:
-                        await self.collections.acquire(CONFIGURED, plan.name, symbol, data_type)
-                    except Exception as error:
-                        # A wrong symbol in the configuration must not keep the others from being collected.
-                        record_error(error, f"collecting {symbol} from {plan.name}")
-                        break
+    def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
+        task = self._loop.create_task(work, name=name)
+        self._background.add(task)
+        task.add_done_callback(self._background.discard)
 
-        task = self._loop.create_task(collect(), name=f"configured symbols of {plan.name}")
-        self._starting = task
+    async def _collect_configured(self, plan: VenuePlan) -> None:
+        for symbol in plan.symbols:
+            for data_type in CONFIGURED_TYPES:
+                try:
+                    await self.collections.acquire(CONFIGURED, plan.name, symbol, data_type)
+                except Exception as error:
+                    # A wrong symbol in the configuration must not keep the others from being collected.
+                    record_error(error, f"collecting {symbol} from {plan.name}")
+                    break
+
+    async def _watch_lag(self) -> None:
+        clock = self._clock
+        while True:
+            due = clock.monotonic() + _LAG_CHECK_S
+            await clock.sleep(_LAG_CHECK_S)
+            late_s = max(0.0, clock.monotonic() - due)
+            record_loop_lag("ingest", late_s)
+            if late_s > _PAUSED_S:
+                log.warning("ingest stood still", seconds=round(late_s, 1), next="every book is taken anew")
+                for _, instrument in self.instruments():
+                    self.engine.desync(instrument, "paused")
 
     async def _end(self) -> None:
+        for task in list(self._background):
+            task.cancel()
         await asyncio.gather(*(feed.stop() for feed in self.feeds.values()))
 
     async def call(self, work: Coroutine[Any, Any, Result]) -> Result:
@@ -216,7 +255,7 @@ class Ingest:
             if shard is None:
                 continue
             if reason == "reply":
-                shard.on_reply(raw)
+                shard.on_reply(connection, raw)
             else:
                 log.warning("venue announces its end", venue=feed.venue.name, notice=reason, next="rotate")
                 shard.rotate()
@@ -229,6 +268,10 @@ class Ingest:
     def status(self) -> dict[str, list[dict[str, Any]]]:
         """Describe every connection of every venue."""
         return {name: feed.status() for name, feed in self.feeds.items()}
+
+    def waiting_books(self) -> dict[str, dict[str, float]]:
+        """Return the symbols of every venue that wait for a snapshot, with the seconds until it may be expected."""
+        return {name: feed.snapshots.waiting() for name, feed in self.feeds.items()}
 
     def instruments(self) -> list[tuple[tuple[str, str], int]]:
         """Return `((venue, symbol), engine handle)` of everything that is collected, sorted."""

@@ -24,13 +24,39 @@ log = get_logger("watchdog")
 
 _CHECK_EVERY_S = 1.0
 _PAUSES = 20
-# Position in `Engine.last_seen`. Forced orders are left out: hours without one are good news.
-_SEEN = {
-    DataType.ORDERBOOK: 0, DataType.TRADES: 1, DataType.QUOTES: 2, DataType.CANDLES_1M: 3, DataType.CANDLES_5M: 3,
-    DataType.CANDLES_1H: 3, DataType.FUNDING_RATES: 4,
-}  # fmt: skip
-# Nobody may have traded; a book or a mark price that does not change for minutes does not exist.
-_MAY_BE_QUIET = frozenset({DataType.TRADES})
+# Resubscribing did not help so many times: perhaps the connection is at fault. It is replaced without a gap, so the
+# streams that do speak lose nothing; not more often than this, because then it is not the connection.
+_ROTATE_AT_ALARM = 3
+_ROTATE_EVERY_S = 600.0
+_LONGEST_ALARM_PAUSE_S = 3600.0
+
+
+class _Habit(NamedTuple):
+    """How a data type usually speaks."""
+
+    seen: int
+    """Position in `Engine.last_seen`."""
+    patience: float = 1.0
+    """Times `silence_s`, at least, before a silence counts."""
+    ceiling: float = 1.0
+    """Times `max_silence_s`, at most."""
+    first: float = 1.0
+    """Times `first_frame_s` until it must have spoken at all."""
+    may_be_quiet: bool = False
+    """Whether never having spoken says nothing about the connection."""
+
+
+# Forced orders are left out: hours without one are good news. A book, a best price or a mark price that does not change
+# for minutes does not exist; of a small symbol nobody may have traded for an hour, whatever it did before.
+_HABITS = {
+    DataType.ORDERBOOK: _Habit(0),
+    DataType.TRADES: _Habit(1, patience=3.0, ceiling=30.0, first=4.0, may_be_quiet=True),
+    DataType.QUOTES: _Habit(2),
+    DataType.CANDLES_1M: _Habit(3, patience=6.0),
+    DataType.CANDLES_5M: _Habit(3, patience=6.0),
+    DataType.CANDLES_1H: _Habit(3, patience=6.0),
+    DataType.FUNDING_RATES: _Habit(4),
+}
 
 
 class Watch(NamedTuple):
@@ -72,6 +98,7 @@ class Watchdog:
         self._paces: dict[str, _Pace] = {}
         self.silent: set[str] = set()
         """Names of the streams that are silent for too long now."""
+        self._rotate_again_at: dict[Shard, float] = {}
 
     def forget(self, name: str) -> None:
         """Begin to measure a stream anew (it was subscribed again, or is not wanted any more)."""
@@ -90,16 +117,16 @@ class Watchdog:
         well: dict[Shard, bool] = {}
         silent: list[Watch] = []
         for watch in self._watches():
-            if watch.data_type not in _SEEN or not watch.shard.is_connected or watch.name in watch.shard.refused:
+            habit = _HABITS.get(watch.data_type)
+            if habit is None or not watch.shard.is_connected or watch.name in watch.shard.refused:
                 continue
-            if self._is_silent(watch, now):
+            if self._is_silent(watch, habit, now):
                 silent.append(watch)
                 well.setdefault(watch.shard, False)
-            elif watch.data_type not in _MAY_BE_QUIET or self._paces[watch.name].changes:
+            elif self._paces[watch.name].last_at > self._paces[watch.name].since or not habit.may_be_quiet:
                 well[watch.shard] = True
         self.silent = {watch.name for watch in silent}
-        for watch in silent:
-            self._act(watch, now)
+        self._resubscribe(silent, now)
         for shard, some_speak in well.items():
             if not some_speak:
                 log.warning(
@@ -109,45 +136,52 @@ class Watchdog:
                     self.forget(name)
                 shard.reconnect("silent")
 
-    def _is_silent(self, watch: Watch, now: float) -> bool:
+    def _is_silent(self, watch: Watch, habit: _Habit, now: float) -> bool:
         pace = self._paces.get(watch.name)
+        seen_ns = self._engine.last_seen(watch.instrument)[habit.seen]
         if pace is None:
-            pace = self._paces[watch.name] = _Pace(since=now, last_at=now)
-        seen_ns = self._engine.last_seen(watch.instrument)[_SEEN[watch.data_type]]
+            # What was seen before this subscription says nothing about it.
+            pace = self._paces[watch.name] = _Pace(since=now, last_ns=seen_ns, last_at=now)
         if seen_ns != pace.last_ns:
-            pace.changes += pace.last_ns != 0
+            pace.changes += 1
             pace.last_ns, pace.last_at, pace.alarms, pace.next_alarm_at = seen_ns, now, 0, 0.0
-        return now - pace.last_at > self._allowed_s(watch, pace)
+        return now - pace.last_at > self._allowed_s(habit, pace)
 
-    def _allowed_s(self, watch: Watch, pace: _Pace) -> float:
+    def _allowed_s(self, habit: _Habit, pace: _Pace) -> float:
         settings = self._settings
         if not pace.changes:
-            return settings.max_silence_s if watch.data_type in _MAY_BE_QUIET else settings.first_frame_s
+            return settings.first_frame_s * habit.first
         usual = (pace.last_at - pace.since) / pace.changes
         # Sampled once per second, so a stream of a thousand a second has a pause of one second here.
-        return min(settings.max_silence_s, max(settings.silence_s, _PAUSES * (usual - _CHECK_EVERY_S)))
+        wanted = max(settings.silence_s * habit.patience, _PAUSES * (usual - _CHECK_EVERY_S))
+        return min(settings.max_silence_s * habit.ceiling, wanted)
 
-    def _act(self, watch: Watch, now: float) -> None:
-        pace = self._paces.get(watch.name)
-        if pace is None or now < pace.next_alarm_at:
-            return
-        never_spoke = not pace.changes
+    def _resubscribe(self, silent: list[Watch], now: float) -> None:
+        """Act on silent streams, each at its own growing pauses; those of one connection share the requests."""
+        again: dict[Shard, list[str]] = {}
+        for watch in silent:
+            pace = self._paces[watch.name]
+            if now < pace.next_alarm_at:
+                continue
+            pace.alarms += 1
+            pause = self._settings.silence_s * 2.0 ** min(pace.alarms, 30)
+            pace.next_alarm_at = now + min(_LONGEST_ALARM_PAUSE_S, pause)
+            self._report(watch, pace, now)
+            if watch.data_type is DataType.ORDERBOOK:
+                self._engine.mark_stale(watch.instrument, True)
+            if pace.alarms >= _ROTATE_AT_ALARM and now >= self._rotate_again_at.get(watch.shard, 0.0):
+                self._rotate_again_at[watch.shard] = now + _ROTATE_EVERY_S
+                watch.shard.rotate()
+            again.setdefault(watch.shard, []).append(watch.name)
+        for shard, names in again.items():
+            shard.resubscribe(names)
+
+    def _report(self, watch: Watch, pace: _Pace, now: float) -> None:
+        hint = "" if pace.changes else (
+            f"accepted by the venue, but it never spoke here: streams of the kind {watch.shard.category!r} may have "
+            "moved to another route; compare the address with the venue's documentation"
+        )  # fmt: skip
         log.warning(
-            "stream silent",
-            venue=self._venue,
-            stream=watch.name,
-            silent_s=round(now - pace.last_at, 1),
-            url=watch.shard.url,
-            hint=(
-                "acknowledged, but never spoke: is this the right route for it? The venue serves some streams on their "
-                "own route and stays silent on others"
-                if never_spoke
-                else ""
-            ),
-            next="resubscribe",
-        )
-        if watch.data_type is DataType.ORDERBOOK:
-            self._engine.mark_stale(watch.instrument, True)
-        pace.alarms += 1
-        pace.next_alarm_at = now + self._settings.silence_s * 2**pace.alarms
-        watch.shard.resubscribe([watch.name])
+            "stream silent", venue=self._venue, symbol=watch.symbol, stream=watch.name, url=watch.shard.url,
+            silent_s=round(now - pace.last_at, 1), hint=hint, next="resubscribe",
+        )  # fmt: skip

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import math
 from collections import deque
 
 from raven.clock import Clock
@@ -21,6 +23,7 @@ class Pacer:
         self._clock = clock
         self._taken: deque[tuple[float, float]] = deque()
         self._used = 0.0
+        self._turn = asyncio.Lock()
 
     def set_limit(self, limit: float) -> None:
         """Change the limit."""
@@ -50,11 +53,17 @@ class Pacer:
                 return max(0.0, at + self._window_s - self._clock.monotonic())
         return self._window_s
 
+    def queue_s(self, units: float) -> float:
+        """Return after how long the last of many requests that cost `units` together may go, if nobody else asks."""
+        windows = max(0, math.ceil(units / self._limit) - 1)
+        return windows * self._window_s + self.wait_s(units - windows * self._limit)
+
     async def take(self, units: float = 1.0) -> None:
-        """Wait until `units` fit, and take them."""
-        while (pause := self.wait_s(units)) > 0:
-            await self._clock.sleep(pause)
-        self._add(units)
+        """Wait until `units` fit, and take them; more than the limit fits when nothing else was taken."""
+        async with self._turn:
+            while (pause := self.wait_s(units)) > 0:
+                await self._clock.sleep(pause)
+            self._add(units)
 
     def _add(self, units: float) -> None:
         self._taken.append((self._clock.monotonic(), units))

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
+from urllib.parse import quote
 
 import msgspec
 
@@ -24,9 +25,12 @@ MARKET = "market"
 these streams are acknowledged and stay silent."""
 
 _CANDLES = {DataType.CANDLES_1M: "1m", DataType.CANDLES_5M: "5m", DataType.CANDLES_1H: "1h"}
+_WRAPPED = b'{"stream":'
 # Weight by the largest limit it holds for.
 _SPOT_DEPTH_WEIGHTS = {100: 5, 500: 25, 1000: 50, 5000: 250}
 _FUTURES_DEPTH_WEIGHTS = {50: 2, 100: 5, 500: 10, 1000: 20}
+# Both futures markets count the weight of an address together.
+_FUTURES_POOL = "binance futures"
 _SPOT_DEPTH_LIMITS = (5, 10, 20, 50, 100, 500, 1000, 5000)
 _FUTURES_DEPTH_LIMITS = (5, 10, 20, 50, 100, 500, 1000)
 
@@ -130,6 +134,10 @@ class Binance:
             return Reply(number, f"{message.code}: {message.msg}")
         return Reply(number)
 
+    def is_reply(self, frame: memoryview) -> bool:
+        """Return whether a frame of a combined-stream connection is an answer: data is wrapped in `{"stream":`."""
+        return frame[: len(_WRAPPED)] != _WRAPPED
+
     def depth_limit(self, limit: int) -> int:
         """Return the smallest limit the exchange accepts that holds as many levels."""
         return next((known for known in self.depth_limits if known >= limit), self.depth_limits[-1])
@@ -138,7 +146,7 @@ class Binance:
         """Return the request for a book."""
         limit = self.depth_limit(limit)
         weight = next(weight for bound, weight in self.depth_weights.items() if limit <= bound)
-        return Request(f"{self.rest_prefix}/depth?symbol={symbol}&limit={limit}", weight)
+        return Request(f"{self.rest_prefix}/depth?symbol={quote(symbol)}&limit={limit}", weight)
 
     def instruments_request(self) -> Request:
         """Return the request for exchangeInfo."""
@@ -175,16 +183,16 @@ def _decimals(step: str) -> int:
 
 
 def _base(url: str, documented: str) -> str:
-    """Return a WebSocket base: a configured value that already names an endpoint is reduced."""
+    """Return a WebSocket base: a configured value that already names an endpoint or a route is reduced."""
     url = (url or documented).rstrip("/")
-    for ending in ("/stream", "/ws"):
+    for ending in ("/stream", "/ws", f"/{PUBLIC}", f"/{MARKET}"):
         url = url.removesuffix(ending)
     return url
 
 
-def _limits(messages_per_second: float, weight: int) -> VenueLimits:
+def _limits(messages_per_second: float, weight: int, pool: str) -> VenueLimits:
     # 1024 streams and 300 attempts are documented for spot and held by well-kept clients on futures, too.
-    return VenueLimits(1024, messages_per_second, 300, weight, max_age_s=24 * 3600)
+    return VenueLimits(1024, messages_per_second, 300, weight, max_age_s=24 * 3600, weight_pool=pool)
 
 
 def spot(ws_url: str = "", rest_url: str = "") -> Binance:
@@ -192,7 +200,7 @@ def spot(ws_url: str = "", rest_url: str = "") -> Binance:
     return Binance(
         name="binance_spot",
         sequence_rule="spot",
-        limits=_limits(5, 6000),
+        limits=_limits(5, 6000, "binance spot"),
         ws_url=_base(ws_url, "wss://stream.binance.com:9443"),
         rest_url=(rest_url or "https://api.binance.com").rstrip("/"),
         rest_prefix="/api/v3",
@@ -210,7 +218,7 @@ def usdm(ws_url: str = "", rest_url: str = "") -> Binance:
     return Binance(
         name="binance_futures",
         sequence_rule="futures",
-        limits=_limits(10, 2400),
+        limits=_limits(10, 2400, _FUTURES_POOL),
         ws_url=_base(ws_url, "wss://fstream.binance.com"),
         rest_url=(rest_url or "https://fapi.binance.com").rstrip("/"),
         rest_prefix="/fapi/v1",
@@ -228,7 +236,7 @@ def coinm(ws_url: str = "", rest_url: str = "") -> Binance:
     return Binance(
         name="binance_coinm",
         sequence_rule="futures",
-        limits=_limits(10, 2400),
+        limits=_limits(10, 2400, _FUTURES_POOL),
         ws_url=_base(ws_url, "wss://dstream.binance.com"),
         rest_url=(rest_url or "https://dapi.binance.com").rstrip("/"),
         rest_prefix="/dapi/v1",

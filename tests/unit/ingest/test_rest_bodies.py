@@ -8,6 +8,7 @@ from aiohttp import web
 from raven.clock import SystemClock
 from raven.errors import DataValidation
 from raven.ingest import rest
+from raven.ingest.budgets import Budgets
 from raven.ingest.rest import RestClient
 from raven.ports import Request
 from raven.resilience.bans import Bans
@@ -35,7 +36,9 @@ async def client():
     await site.start()
     address = f"http://127.0.0.1:{runner.addresses[0][1]}"
     clock = SystemClock()
-    client = RestClient(usdm(rest_url=address), 1000, clock, Bans(clock, None), timeout_s=5, share=1)
+    venue = usdm(rest_url=address)
+    budgets = Budgets(1.0, clock, Bans(clock, None))
+    client = RestClient(venue, budgets.of(venue, 1000), timeout_s=5)
     yield client
     await client.close()
     await runner.cleanup()
