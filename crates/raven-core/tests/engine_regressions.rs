@@ -243,7 +243,9 @@ fn ids_that_start_anew_are_noticed_by_their_times() {
             assert_ne!(rig.frame(0, event.json(Style::default()).as_bytes()) & answer::PUBLISHED, 0, "{id}");
         }
     }
-    let diff = format!("{{\"e\":\"depthUpdate\",\"E\":{later_ms},\"s\":\"{SYMBOL}\",\"U\":5,\"u\":6,\"pu\":4,\"b\":[],\"a\":[]}}");
+    let diff = format!(
+        "{{\"e\":\"depthUpdate\",\"E\":{later_ms},\"s\":\"{SYMBOL}\",\"U\":5,\"u\":6,\"pu\":4,\"b\":[],\"a\":[]}}"
+    );
     rig.frame(0, diff.as_bytes());
     assert_eq!(rig.instrument().state_name(), "resyncing");
     assert!(rig.wants_snapshot());

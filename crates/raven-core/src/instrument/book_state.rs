@@ -34,7 +34,9 @@ impl Instrument {
         };
         match verdict {
             Verdict::Apply => {}
-            Verdict::Known if self.state == State::Live && self.diff_clock.has_restarted(depth.event_ms, ID_RESTART_MS) => {
+            Verdict::Known
+                if self.state == State::Live && self.diff_clock.has_restarted(depth.event_ms, ID_RESTART_MS) =>
+            {
                 self.counters.sequence_errors += 1;
                 self.lose_sync("ids_restarted", recv_ns, scratch);
                 return self.wait(limits, recv_ns, raw);

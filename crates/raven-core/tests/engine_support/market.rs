@@ -85,6 +85,11 @@ fn decimal(value: i64, decimals: usize) -> String {
 impl Market {
     /// A market of `diffs` diffs. Decimals grow as it goes on, so the instrument's scales have to.
     pub fn new(rule: Rule, seed: u64, diffs: usize) -> Self {
+        Self::starting(rule, seed, diffs, START_MS)
+    }
+
+    /// The same at another time.
+    pub fn starting(rule: Rule, seed: u64, diffs: usize, start_ms: u64) -> Self {
         let mut dice = Dice(seed);
         let mut market = Self { oracle: Oracle::default(), diffs: Vec::new() };
         let mut levels = [std::collections::BTreeMap::<i64, i64>::new(), std::collections::BTreeMap::new()];
@@ -110,7 +115,7 @@ impl Market {
             }
             let told = &market.oracle.changes[first_change..];
             let first = if rule == Rule::Futures { told[0].id } else { previous + 1 };
-            let event_ms = START_MS + 100 * position as u64;
+            let event_ms = start_ms + 100 * position as u64;
             let side = |side| last_of_each_price(told.iter().filter(|change| change.side == side));
             let (bids, asks) = (side(Side::Bid), side(Side::Ask));
             market.diffs.push(Diff { first, last: id, previous, event_ms, bids, asks, rule });
