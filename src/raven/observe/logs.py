@@ -9,6 +9,7 @@ that many seconds, and the next line says how many were `suppressed`.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 import time
@@ -128,13 +129,20 @@ class RateLimit:
 
 
 class _Stderr:
-    """Writes to whatever stderr is now: the live view and tests replace it after logs were configured."""
+    """Writes to whatever stderr is now: the live view and tests replace it after logs were configured.
+
+    Where nobody reads any more (a closed pipe, a full disk) lines are dropped: a log must not keep the program from
+    collecting, nor from stopping when it is told to.
+    """
 
     def write(self, text: str) -> int:
-        return sys.stderr.write(text)
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.write(text)
+        return len(text)
 
     def flush(self) -> None:
-        sys.stderr.flush()
+        with contextlib.suppress(OSError, ValueError):
+            sys.stderr.flush()
 
     def isatty(self) -> bool:
         return sys.stderr.isatty()

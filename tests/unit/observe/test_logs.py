@@ -1,6 +1,7 @@
 import io
 import json
 import logging
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -147,3 +148,20 @@ def test_a_line_is_written_in_one_piece_so_that_threads_do_not_mix_theirs() -> N
     get_logger("feed").info("second")
 
     assert [json.loads(piece)["event"] for piece in pieces] == ["first", "second"]
+
+
+def test_a_log_that_nobody_reads_any_more_does_not_stop_the_program(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Closed(io.StringIO):
+        def write(self, text: str) -> int:
+            raise BrokenPipeError
+
+        def flush(self) -> None:
+            raise BrokenPipeError
+
+    configure_logs("info", "json")
+    monkeypatch.setattr("sys.stderr", Closed())
+
+    get_logger("feed").info("stopping")
+    logging.getLogger("library").warning("stopping")
+
+    assert isinstance(sys.stderr, Closed)
