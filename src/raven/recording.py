@@ -7,6 +7,7 @@ file holds one symbol) or wrapped with its request (`{"rest": "<path and query>"
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,7 +17,7 @@ import msgspec
 
 from raven.errors import DataValidation
 
-__all__ = ["DepthAnswer", "RecordedLine", "depth_answer", "read_recording"]
+__all__ = ["DepthAnswer", "RecordedLine", "depth_answer", "read_recording", "stream_name"]
 
 
 class RecordedLine(NamedTuple):
@@ -56,6 +57,14 @@ _WRAPPED = msgspec.json.Decoder(_Wrapped)
 _BARE = msgspec.json.Decoder(_Bare)
 # The recorders ask for this many levels unless their request says otherwise.
 _USUAL_LIMIT = 1000
+_EVENT_STREAMS = {
+    "depthUpdate": "depth",
+    "trade": "trade",
+    "aggTrade": "aggTrade",
+    "bookTicker": "bookTicker",
+    "markPriceUpdate": "markPrice",
+    "forceOrder": "forceOrder",
+}
 
 
 def read_recording(files: Sequence[Path]) -> Iterator[RecordedLine]:
@@ -76,7 +85,7 @@ def read_recording(files: Sequence[Path]) -> Iterator[RecordedLine]:
                         raise DataValidation(
                             f"{path}:{number}: expected '<ns since 1970> <JSON>', got {text[:60]!r}; is it a recording?"
                         )
-        except (OSError, EOFError) as error:
+        except (OSError, EOFError, zlib.error) as error:
             after = f" after line {number}" if number else ""
             raise DataValidation(f"{path}: cannot be read{after}: {error}") from error
 
@@ -98,3 +107,18 @@ def depth_answer(raw: bytes) -> DepthAnswer | None:
     except msgspec.DecodeError as error:
         raise DataValidation(f"a REST answer in the recording is broken: {error}; it starts {raw[:60]!r}") from error
     return None
+
+
+def stream_name(event: object) -> str:
+    """Name the stream that a frame without a wrapper came from; empty when the frame does not tell.
+
+    Such frames do not say how fast the stream was: depth at any speed is `<symbol>@depth`.
+    """
+    if not isinstance(event, dict):
+        return ""
+    kind, symbol = event.get("e"), str(event.get("s") or event.get("o", {}).get("s", "")).lower()
+    if kind is None and {"u", "s", "b", "a"} <= event.keys():
+        return f"{symbol}@bookTicker"
+    if kind == "kline":
+        return f"{symbol}@kline_{event.get('k', {}).get('i', '')}"
+    return f"{symbol}@{_EVENT_STREAMS[kind]}" if symbol and kind in _EVENT_STREAMS else ""

@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from raven.exchange import Exchange, ExchangeConfig, Fault, ReplayConfig
-from raven.exchange.recording import read_lines
+from raven.exchange.recorded_streams import read_lines
 from raven.exchange.reference import ReferenceBook
 
 PREFIX = {"spot": "/api/v3", "usdm": "/fapi/v1", "coinm": "/dapi/v1"}

@@ -6,9 +6,9 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
-from raven.errors import ConfigurationError
+from raven.errors import ConfigurationError, DataValidation
 from raven.exchange.process import ExchangeProcess, ExchangeStartError
-from raven.exchange.recording import RecordingError, survey
+from raven.exchange.recorded_streams import survey
 from raven.ingest.settings import VenuePlan
 from raven.recording import read_recording
 
@@ -60,7 +60,7 @@ def replay(files: Sequence[Path], speed: float) -> StandIn:
     """
     try:
         contents = survey(files)
-    except RecordingError as error:
+    except DataValidation as error:
         raise ConfigurationError(f"--replay: {error}") from None
     kinds = {name.partition("@")[2].partition("@")[0] for name in contents.streams}
     market = _market_of(files)

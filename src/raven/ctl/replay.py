@@ -13,7 +13,7 @@ import msgspec
 from raven import _core
 from raven.ctl.audit import SymbolAudit, plain
 from raven.errors import DataValidation
-from raven.recording import DepthAnswer, RecordedLine, depth_answer, read_recording
+from raven.recording import DepthAnswer, RecordedLine, depth_answer, read_recording, stream_name
 
 __all__ = ["Replay", "replay_files"]
 
@@ -57,7 +57,7 @@ class Replay:
         except msgspec.DecodeError:
             message = {}
         data = message.get("data", message)
-        stream = message.get("stream") or _stream_name(data)
+        stream = message.get("stream") or stream_name(data) or "unknown"
         self.events[stream] = self.events.get(stream, 0) + 1
         if isinstance(data, dict):
             self._event(line, stream, data)
@@ -169,16 +169,6 @@ def replay_files(files: Sequence[Path], progress: Callable[[int], None] = lambda
     if not replay.lines:
         raise DataValidation(f"{', '.join(map(str, files))}: no messages; expected lines '<ns since 1970> <JSON>'")
     return replay
-
-
-def _stream_name(data: Any) -> str:
-    """Name a raw frame as a combined stream would."""
-    if not isinstance(data, dict):
-        return "unknown"
-    symbol = str(data.get("s") or data.get("o", {}).get("s", "")).lower()
-    kinds = {"depthUpdate": "depth", "markPriceUpdate": "markPrice", None: "bookTicker" if "A" in data else "unknown"}
-    event = data.get("e")
-    return f"{symbol}@{kinds.get(event, event)}"
 
 
 def _market(data: dict[str, Any], is_diff: bool) -> str:

@@ -16,7 +16,7 @@ from raven.exchange.answers import BadRequest
 from raven.exchange.config import ReplayConfig
 from raven.exchange.exchange_info import exchange_info
 from raven.exchange.markets import Market, MarketRules
-from raven.exchange.recording import Line, infer_instrument, read_lines, survey
+from raven.exchange.recorded_streams import Line, infer_instrument, read_lines, survey
 from raven.exchange.streams import Stream, StreamName, parse_stream
 from raven.exchange.timeline import MS, Timeline
 from raven.exchange.truth import TrueBook

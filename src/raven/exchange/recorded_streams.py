@@ -1,37 +1,22 @@
-"""Reading recordings: one message per line, `<local receive time in ns> <JSON>`, gzip or plain.
+"""What a recording gives to an exchange that replays it: the lines by stream, its symbols, and how they are quoted.
 
-A line is a wrapped stream frame, a raw frame, a bare REST depth answer (`lastUpdateId`, no `stream`), or a wrapped one
-(`{"rest": "<path and query>", "body": <answer>}`). Bodies are cut out of the line byte for byte, never written anew.
+How a line is written is known to `raven.recording`. Bodies are cut out of it byte for byte, never written anew.
 """
 
-import gzip
 import json
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
-from urllib.parse import parse_qs, urlsplit
 
 from raven.errors import DataValidation
 from raven.exchange.instruments import Instrument, make_instrument
 from raven.exchange.markets import Market
+from raven.recording import depth_answer, read_recording, stream_name
 
 _STREAM_HEAD = b'{"stream":"'
-_REST_HEAD = b'{"rest":'
 _DATA_KEY = b'"data":'
-_EVENT_STREAMS = {
-    "depthUpdate": "depth",
-    "trade": "trade",
-    "aggTrade": "aggTrade",
-    "bookTicker": "bookTicker",
-    "markPriceUpdate": "markPrice",
-    "forceOrder": "forceOrder",
-}
-
-
-class RecordingError(DataValidation):
-    """A recording cannot be played; the message names file, line and what was expected."""
 
 
 class Line(NamedTuple):
@@ -46,54 +31,32 @@ class Line(NamedTuple):
     """Data of the frame, or the REST answer, as recorded."""
 
 
-def parse_line(text: bytes, where: str = "line") -> Line:
-    """Take a line apart. Raises: RecordingError if it is none."""
-    stamp, _, raw = text.partition(b" ")
-    raw = raw.strip()
-    if not stamp.isdigit() or not raw.startswith((b"{", b"[")):
-        raise RecordingError(f"{where}: expected '<ns> <JSON>', got {text[:60]!r}")
-    recv_ns = int(stamp)
-    if raw.startswith(_STREAM_HEAD):
-        end = raw.index(b'"', len(_STREAM_HEAD))
-        start = raw.index(_DATA_KEY, end) + len(_DATA_KEY)
-        return Line(recv_ns, raw[len(_STREAM_HEAD) : end].decode(), "", raw[start:-1].strip())
-    if raw.startswith(_REST_HEAD):
-        path = json.loads(raw)["rest"]
-        symbol = parse_qs(urlsplit(path).query).get("symbol", [""])[0].upper()
-        start = raw.index(b'"body":') + len(b'"body":')
-        return Line(recv_ns, "", symbol, raw[start:-1].strip())
-    message = json.loads(raw)
-    if isinstance(message, dict) and "lastUpdateId" in message:
-        return Line(recv_ns, "", str(message.get("symbol", "")).upper(), raw)
-    return Line(recv_ns, _stream_of(message, where), "", raw)
-
-
-def _stream_of(message: object, where: str) -> str:
-    """Name the stream that a raw frame came from; raw frames do not say how fast it was."""
-    if isinstance(message, dict):
-        event, symbol = message.get("e"), str(message.get("s", message.get("o", {}).get("s", ""))).lower()
-        if event == "kline":
-            return f"{symbol}@kline_{message['k']['i']}"
-        if event in _EVENT_STREAMS and symbol:
-            return f"{symbol}@{_EVENT_STREAMS[event]}"
-        if event is None and {"u", "s", "b", "a"} <= message.keys():
-            return f"{symbol}@bookTicker"
-    raise RecordingError(f"{where}: neither a stream frame nor a depth answer; expected one of the forms in the how-to")
+def parse_line(recv_ns: int, raw: bytes) -> Line:
+    """Take a message apart. Raises: DataValidation when it is neither a stream frame nor a depth answer."""
+    answer = depth_answer(raw)
+    if answer is not None:
+        return Line(recv_ns, "", answer.symbol, answer.body)
+    try:
+        if raw.startswith(_STREAM_HEAD):
+            end = raw.index(b'"', len(_STREAM_HEAD))
+            start = raw.index(_DATA_KEY, end) + len(_DATA_KEY)
+            return Line(recv_ns, raw[len(_STREAM_HEAD) : end].decode(), "", raw[start:-1].strip())
+        stream = stream_name(json.loads(raw))
+    except ValueError:
+        stream = ""
+    if not stream:
+        raise DataValidation(f"neither a stream frame nor a depth answer: {raw[:60]!r}; the how-to lists the forms")
+    return Line(recv_ns, stream, "", raw)
 
 
 def read_lines(files: Sequence[Path]) -> Iterator[Line]:
-    """Yield the lines of several files as one recording. Raises: RecordingError with file and line number."""
-    for path in files:
-        opener = gzip.open if path.suffix == ".gz" else open
+    """Yield the lines of several files as one recording. Raises: DataValidation with file and line number."""
+    for recorded in read_recording(files):
         try:
-            with opener(path, "rb") as stream:
-                for number, text in enumerate(stream, 1):
-                    if text.strip():
-                        yield parse_line(text, f"{path}:{number}")
-        except OSError as error:
-            raise RecordingError(f"{path}: cannot be read: {error}") from None
-        except (ValueError, KeyError, EOFError) as error:
-            raise RecordingError(f"{path}: {error}") from None
+            line = parse_line(recorded.recv_ns, recorded.raw.strip())
+        except DataValidation as error:
+            raise DataValidation(f"{files[recorded.file]}:{recorded.line}: {error.message}") from None
+        yield line
 
 
 @dataclass(slots=True)
@@ -116,7 +79,7 @@ class Contents:
 
 
 def survey(files: Sequence[Path]) -> Contents:
-    """Read a recording once to learn what is in it. Raises: RecordingError, also when it is empty."""
+    """Read a recording once to learn what is in it. Raises: DataValidation, also when it is empty."""
     contents = Contents()
     for line in read_lines(files):
         if not contents.lines:
@@ -128,13 +91,13 @@ def survey(files: Sequence[Path]) -> Contents:
         else:
             contents.snapshots.setdefault(line.symbol, line)
     if not contents.lines:
-        raise RecordingError(f"{', '.join(map(str, files))}: no lines")
+        raise DataValidation(f"{', '.join(map(str, files))}: no lines")
     bare = contents.snapshots.pop("", None)
     if bare is not None:
         # Recordings with bare answers have one symbol per file, so the answer belongs to it.
         symbols = contents.symbols
         if len(symbols) != 1:
-            raise RecordingError(
+            raise DataValidation(
                 f"a depth answer without symbol in a recording of {symbols}; wrap it as {{'rest', 'body'}}"
             )
         contents.snapshots[symbols[0]] = bare
