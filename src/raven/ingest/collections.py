@@ -104,6 +104,14 @@ class Collections:
         is_listed = not feed.listed or symbol.upper() in feed.listed
         return is_listed and bool(feed.venue.streams(symbol.upper(), data_type))
 
+    def offers_at_once(self, venue: str, symbol: str, data_type: DataType) -> bool:
+        """Say whether it is known already that a venue has this; False: unknown, ask `offers`. From any thread.
+
+        Raises: ConfigurationError for a venue that is not configured.
+        """
+        feed = self.feed(venue)
+        return symbol.upper() in feed.listed and bool(feed.venue.streams(symbol.upper(), data_type))
+
     def release(self, holder: str, venue: str, symbol: str, data_type: DataType) -> None:
         """Let go of a collection; unknown holders are ignored."""
         collection = self._collections.get(Topic(venue, symbol.upper(), data_type))

@@ -235,7 +235,7 @@ class VenueFeed:
     def _on_connected(self, shard: Shard) -> None:
         record_connected(self.venue.name, self._symbols_on(shard), shard.url)
         for name in shard.streams:
-            self.watchdog.forget(name)
+            self.watchdog.begin_anew(name)
 
     def _on_lost(self, shard: Shard, reason: str) -> None:
         record_disconnected(self.venue.name, self._symbols_on(shard), _word(reason))

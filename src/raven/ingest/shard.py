@@ -234,8 +234,7 @@ class Shard:
         try:
             new = await self._open(held=True)
         except NetworkTimeout as error:
-            log.warning("rotation failed", venue=self._context.venue.name, reason=error.message, retry_s=ROTATE_AGAIN_S)
-            return old
+            return self._keep(old, error.message)
         reason = "no answer to its requests"
         try:
             if await self._delivers(new, old):
@@ -243,11 +242,16 @@ class Shard:
                 new.connection.let_go()
                 self.connected_since = self._context.clock.monotonic()
                 self.rotations += 1
+                self.last_error = ""
                 log.info("rotated", venue=self._context.venue.name, url=self.url, streams=len(self.streams))
                 return new
         except NetworkTimeout as error:
             reason = error.message
         self._drop(new, "rotation failed")
+        return self._keep(old, reason)
+
+    def _keep(self, old: _Link, reason: str) -> _Link:
+        self.last_error = f"rotation failed: {reason}"
         log.warning("rotation failed", venue=self._context.venue.name, reason=reason, retry_s=ROTATE_AGAIN_S)
         return old
 

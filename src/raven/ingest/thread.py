@@ -212,6 +212,9 @@ class Ingest:
 
         Raises: ConfigurationError for a venue that is not configured.
         """
+        # A thousand clients that subscribe at once ask this for each of their topics: no hop to the other thread.
+        if self.collections.offers_at_once(venue, symbol, data_type):
+            return True
         return await self.call(self.collections.offers(venue, symbol, data_type))
 
     async def release(self, holder: str, venue: str, symbol: str, data_type: DataType) -> None:

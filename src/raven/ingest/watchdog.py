@@ -97,13 +97,17 @@ class Watchdog:
         self._venue = venue
         self._paces: dict[str, _Pace] = {}
         self.silent: set[str] = set()
-        """Names of the streams that are silent for too long now."""
+        """Names of the streams that were silent for too long and have not spoken since, whatever was tried."""
         self._rotate_again_at: dict[Shard, float] = {}
 
     def forget(self, name: str) -> None:
-        """Begin to measure a stream anew (it was subscribed again, or is not wanted any more)."""
+        """A stream is not wanted any more."""
         self._paces.pop(name, None)
         self.silent.discard(name)
+
+    def begin_anew(self, name: str) -> None:
+        """Measure a stream from now on: its connection is a new one."""
+        self._paces.pop(name, None)
 
     async def run(self) -> None:
         """Watch for ever."""
@@ -125,7 +129,7 @@ class Watchdog:
                 well.setdefault(watch.shard, False)
             elif self._paces[watch.name].last_at > self._paces[watch.name].since or not habit.may_be_quiet:
                 well[watch.shard] = True
-        self.silent = {watch.name for watch in silent}
+        self.silent.update(watch.name for watch in silent)
         self._resubscribe(silent, now)
         for shard, some_speak in well.items():
             if not some_speak:
@@ -133,7 +137,7 @@ class Watchdog:
                     "connection silent", venue=self._venue, url=shard.url, streams=len(shard.streams), next="reconnect"
                 )
                 for name in shard.streams:
-                    self.forget(name)
+                    self.begin_anew(name)
                 shard.reconnect("silent")
 
     def _is_silent(self, watch: Watch, habit: _Habit, now: float) -> bool:
@@ -144,6 +148,7 @@ class Watchdog:
             pace = self._paces[watch.name] = _Pace(since=now, last_ns=seen_ns, last_at=now)
         if seen_ns != pace.last_ns:
             pace.changes += 1
+            self.silent.discard(watch.name)
             pace.last_ns, pace.last_at, pace.alarms, pace.next_alarm_at = seen_ns, now, 0, 0.0
         return now - pace.last_at > self._allowed_s(habit, pace)
 

@@ -58,15 +58,15 @@ class _ExchangeInfo(msgspec.Struct, rename="camel"):
     rate_limits: list[_RateLimit] = []
 
 
-class _ReplyMessage(msgspec.Struct):
-    id: int | str | None = None
-    error: msgspec.Raw | None = None
-    code: int | None = None
+class _ErrorBody(msgspec.Struct):
+    code: int = 0
     msg: str = ""
 
 
-class _ErrorBody(msgspec.Struct):
-    code: int = 0
+class _ReplyMessage(msgspec.Struct):
+    id: int | str | None = None
+    error: _ErrorBody | str | None = None
+    code: int | None = None
     msg: str = ""
 
 
@@ -124,12 +124,13 @@ class Binance:
         """Read `{"result":null,"id":…}` or one of the error forms."""
         try:
             message = msgspec.json.decode(raw, type=_ReplyMessage)
-            body = msgspec.json.decode(message.error, type=_ErrorBody) if message.error else None
         except msgspec.DecodeError:
             return Reply(None, f"an answer that cannot be read: {raw[:200]!r}")
         number = message.id if isinstance(message.id, int) else None
-        if body is not None:
-            return Reply(number, f"{body.code}: {body.msg}")
+        if isinstance(message.error, _ErrorBody):
+            return Reply(number, f"{message.error.code}: {message.error.msg}")
+        if message.error is not None:
+            return Reply(number, message.error or "refused without a word")
         if message.code is not None:
             return Reply(number, f"{message.code}: {message.msg}")
         return Reply(number)
