@@ -2,7 +2,7 @@
 
 use std::hint::black_box;
 
-use criterion::{criterion_group, criterion_main, BatchSize, Criterion};
+use criterion::{BatchSize, Criterion};
 use raven_core::book::Book;
 use raven_core::citadel::Policy;
 use raven_core::encode::Encoder;
@@ -203,5 +203,10 @@ fn rings(c: &mut Criterion) {
     });
 }
 
-criterion_group!(benches, frames, parse, store, book, encode, rings);
-criterion_main!(benches);
+fn main() {
+    let mut criterion = Criterion::default().configure_from_args();
+    for bench in [frames, parse, store, book, encode, rings] {
+        bench(&mut criterion);
+    }
+    criterion.final_summary();
+}

@@ -124,6 +124,29 @@ impl Book {
         true
     }
 
+    /// Reduce the scales; nothing changes and false is returned when a level needs the decimals that it has.
+    pub fn coarsen(&mut self, to: Scales) -> bool {
+        let price = POW10[(self.scales.price - to.price) as usize];
+        let quantity = POW10[(self.scales.quantity - to.quantity) as usize];
+        if !self.bids.is_divisible(price, quantity) || !self.asks.is_divisible(price, quantity) {
+            return false;
+        }
+        self.bids.divide(price, quantity);
+        self.asks.divide(price, quantity);
+        let up = |bound: i64| bound.div_euclid(price) + i64::from(bound.rem_euclid(price) != 0);
+        self.proven_low = if self.proven_low == i64::MIN { i64::MIN } else { up(self.proven_low) };
+        self.proven_high = if self.proven_high == i64::MAX { i64::MAX } else { self.proven_high.div_euclid(price) };
+        self.scales = to;
+        true
+    }
+
+    /// Forget every level and take other scales.
+    pub fn clear(&mut self, scales: Scales) {
+        self.bids.clear();
+        self.asks.clear();
+        self.scales = scales;
+    }
+
     /// The canonical text of the book, over which its hash is taken: `bids|asks`, both by ascending price,
     /// levels `price:quantity` joined by commas. `depth` cuts to the best levels of each side, 0 keeps all.
     pub fn canonical(&self, depth: usize, out: &mut Vec<u8>) {
@@ -196,6 +219,16 @@ mod tests {
         assert_eq!(canonical(&book), "99:1,99.5:2|100.1:0.3");
         assert!(book.rescale(Scales { price: 8, quantity: 8 }));
         assert_eq!(canonical(&book), "99:1,99.5:2|100.1:0.3");
+    }
+
+    #[test]
+    fn scales_shrink_only_while_every_level_stays_exact() {
+        let mut book = Book::new(SCALES);
+        book.load(1, &[level(9_950, 2_000), level(9_900, 1_000)], &[level(10_010, 300)], 2);
+        assert!(!book.coarsen(Scales { price: 0, quantity: 3 }) && !book.coarsen(Scales { price: 2, quantity: 0 }));
+        assert!(book.coarsen(Scales { price: 1, quantity: 1 }));
+        assert_eq!(canonical(&book), "99:1,99.5:2|100.1:0.3");
+        assert_eq!(book.proven(), (990, i64::MAX));
     }
 
     #[test]

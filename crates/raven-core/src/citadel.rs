@@ -127,6 +127,13 @@ impl PriceGuard {
         self.high = self.high.saturating_mul(factor);
         self.candidate = self.candidate.saturating_mul(factor);
     }
+
+    /// The instrument's prices got fewer decimals.
+    pub fn coarsen(&mut self, factor: i64) {
+        self.low /= factor;
+        self.high = self.high / factor + i64::from(self.high % factor != 0);
+        self.candidate /= factor;
+    }
 }
 
 /// The newest time of a run of ids, to notice when the venue starts them anew (after maintenance, on test networks):

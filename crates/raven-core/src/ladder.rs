@@ -343,6 +343,19 @@ impl Ladder {
     }
 }
 
+impl Ladder {
+    /// Could every price and quantity be divided without a rest?
+    pub fn is_divisible(&self, price_factor: i64, quantity_factor: i64) -> bool {
+        self.iter().all(|(price, quantity)| price % price_factor == 0 && quantity % quantity_factor == 0)
+    }
+
+    /// Divide every price and quantity (the instrument's scales shrank).
+    pub fn divide(&mut self, price_factor: i64, quantity_factor: i64) {
+        let levels: Vec<_> = self.iter().collect();
+        self.fill(levels.into_iter().map(|(price, quantity)| (price / price_factor, quantity / quantity_factor)));
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

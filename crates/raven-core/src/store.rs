@@ -10,10 +10,10 @@ use std::sync::atomic::{fence, AtomicU64, Ordering};
 pub const BOOK_WORDS: usize = 4 + 4 * STORE_DEPTH;
 /// Levels a side that the store keeps.
 pub const STORE_DEPTH: usize = 20;
-/// Words of a trade: id, price, quantity, taker sells, exchange time.
-pub const TRADE_WORDS: usize = 5;
-/// Words of a quote: update id, bid price, bid quantity, ask price, ask quantity.
-pub const QUOTE_WORDS: usize = 5;
+/// Words of a trade: id, price, quantity, taker sells, exchange time, scales (`price | quantity << 8`).
+pub const TRADE_WORDS: usize = 6;
+/// Words of a quote: update id, bid price, bid quantity, ask price, ask quantity, scales.
+pub const QUOTE_WORDS: usize = 6;
 
 /// A small array of words that is written by one thread and read whole by others.
 #[derive(Debug)]

@@ -92,12 +92,27 @@ fn one_odd_number_does_not_make_all_later_ones_unreadable() {
         rig.frame(0, frame.as_bytes())
     };
     let published = |bits: u32| bits & answer::PUBLISHED != 0;
-    assert!(published(frame(1, "61800.2", "1000.5")));
-    assert!(!published(frame(2, "61800.200000000000000001", "1000.5")));
-    assert!(!published(frame(2, "0.000000000000000001", "1000.5")));
-    assert!(!published(frame(2, "61800.2", "0.000000000000000001")));
-    assert!(published(frame(2, "61800.25", "1000.125")));
-    assert!(published(frame(3, "61900.12345678", "0.00000001")));
+    assert!(published(frame(1, "61800.2", "0.000000000000000001")));
+    assert!(published(frame(2, "61800.2", "1000.5")));
+    assert!(!published(frame(3, "61800.200000000000000001", "1000.5")));
+    assert!(!published(frame(3, "0.000000000000000001", "1000.5")));
+    // The odd price is no longer readable beside a usual one, so the usual ones have to be confirmed.
+    let confirmed = (4..7).map(|id| published(frame(id, "61800.25", "1000.125")));
+    assert_eq!(confirmed.last(), Some(true));
+    assert!(published(frame(7, "61900.12345678", "0.00000001")));
+    let (trades, scales) = (rig.published(), rig.instrument().scales());
+    assert!(trades.iter().any(|trade| trade.header.quantity_scale == 18), "nothing was rounded");
+    assert_eq!((scales.price, scales.quantity), (8, 8));
+}
+
+#[test]
+fn a_snapshot_with_an_odd_number_does_not_make_the_next_one_unreadable() {
+    let mut rig = Rig::new(Rule::Futures);
+    let odd = b"{\"lastUpdateId\":1,\"bids\":[[\"0.000000000000000001\",\"1\"]],\"asks\":[[\"61800.2\",\"1\"]]}";
+    assert_eq!(rig.snapshot(0, odd, 1000) & answer::REJECTED, answer::REJECTED);
+    let good = b"{\"lastUpdateId\":1,\"bids\":[[\"61800.1\",\"1\"]],\"asks\":[[\"61800.2\",\"1\"]]}";
+    assert_eq!(rig.snapshot(0, good, 1000) & answer::PUBLISHED, answer::PUBLISHED);
+    assert_eq!(rig.canonical(), "61800.1:1|61800.2:1");
 }
 
 #[test]

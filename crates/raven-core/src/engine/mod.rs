@@ -256,9 +256,10 @@ impl Engine {
         }
     }
 
-    /// Read one event; when its decimals are longer than the instrument's scales, grow them and read again.
+    /// Read one event; when its decimals do not fit the instrument's scales, change them and read again.
     #[inline(always)]
     fn take_event(&mut self, source: &Source<'_>, scanner: Scanner<'_>) -> u32 {
+        let mut may_coarsen = true;
         loop {
             let mut number = None;
             let result = self.read_event(source, scanner, &mut number);
@@ -267,7 +268,7 @@ impl Engine {
                     Ok((outcome, notice)) => return self.settle(source, instrument, outcome, notice),
                     Err(Stop::Refused(reject)) => return self.refuse(source, instrument, reject),
                     Err(Stop::NeedsScales(scales)) => {
-                        if !self.grow(instrument, scales) {
+                        if !self.adapt(instrument, scales, &mut may_coarsen) {
                             let reject = Reject::at(Reason::NumberOutOfRange, scanner.offset());
                             return self.refuse(source, instrument, reject);
                         }
@@ -380,10 +381,15 @@ impl Engine {
         self.events.push(Event { name, connection, instrument: Some(number), reason, number: count, raw: Vec::new() });
     }
 
+    /// Change an instrument's scales. They are made coarser once per event at most, so that an event with one number
+    /// too fine and one too large for any scale comes to an end.
     #[cold]
-    fn grow(&mut self, number: u32, scales: Scales) -> bool {
-        let fits = scales.price <= MAX_SCALE && scales.quantity <= MAX_SCALE;
-        fits && self.instruments[number as usize].as_deref_mut().is_some_and(|instrument| instrument.grow(scales))
+    fn adapt(&mut self, number: u32, scales: Scales, may_coarsen: &mut bool) -> bool {
+        let Some(instrument) = self.instruments[number as usize].as_deref_mut() else { return false };
+        let now = instrument.scales();
+        let is_coarser = scales.price < now.price || scales.quantity < now.quantity;
+        let is_allowed = !is_coarser || std::mem::take(may_coarsen);
+        is_allowed && scales.price.max(scales.quantity) <= MAX_SCALE && instrument.adapt(scales)
     }
 
     /// A refusal whose symbol is known.

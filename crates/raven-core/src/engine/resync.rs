@@ -30,13 +30,14 @@ impl Engine {
         if !self.instrument(number).is_some_and(Instrument::waits_for_snapshot) {
             return Ok(answer::IGNORED);
         }
+        let mut may_coarsen = true;
         let snapshot = loop {
             let Some(scales) = self.instrument(number).map(Instrument::scales) else { return Ok(answer::IGNORED) };
             let mut scanner = Scanner::new(body, 0);
             let read = binance::snapshot(&mut scanner, scales, &mut self.bids, &mut self.asks);
             match read.and_then(|snapshot| Ok(scanner.finish().map(|()| snapshot)?)) {
                 Ok(snapshot) => break snapshot,
-                Err(Stop::NeedsScales(scales)) if self.grow(number, scales) => {}
+                Err(Stop::NeedsScales(scales)) if self.adapt(number, scales, &mut may_coarsen) => {}
                 Err(Stop::Refused(reject)) => return Err(reject),
                 Err(_) => return Err(Reject::at(Reason::NumberOutOfRange, 0)),
             }
@@ -77,6 +78,7 @@ impl Engine {
                 end: End::Checked,
                 frame: raw,
             };
+            let mut may_coarsen = true;
             loop {
                 let Self { instruments, bids, asks, words, config, .. } = self;
                 let Some(instrument) = instruments[number as usize].as_deref_mut() else { return bits };
@@ -89,7 +91,7 @@ impl Engine {
                         bits |= self.settle(&source, number, outcome, notice);
                         break;
                     }
-                    Err(Stop::NeedsScales(scales)) if self.grow(number, scales) => {}
+                    Err(Stop::NeedsScales(scales)) if self.adapt(number, scales, &mut may_coarsen) => {}
                     // It was sound when it came, so only a scale that no longer fits leads here.
                     Err(_) => {
                         self.with_instrument(number, |instrument, _| instrument.counters.rejected += 1);

@@ -167,48 +167,38 @@ impl Instrument {
         }
     }
 
-    /// Take longer decimals from now on. False: the numbers would not fit.
-    pub fn grow(&mut self, to: Scales) -> bool {
+    /// Take numbers of other scales from now on, all finer or all coarser. False: what is known would not be exact.
+    pub fn adapt(&mut self, to: Scales) -> bool {
         let from = self.scales();
-        let to = Scales { price: from.price.max(to.price), quantity: from.quantity.max(to.quantity) };
-        let (price, quantity) =
-            (POW10[(to.price - from.price) as usize], POW10[(to.quantity - from.quantity) as usize]);
-        let grown = self.leaves_room(price, quantity) && self.book.rescale(to);
+        if to.price < from.price || to.quantity < from.quantity {
+            return self.coarsen(to);
+        }
+        let grown = self.book.rescale(to);
         if grown {
-            self.guard.rescale(price);
-            self.rescale_latest(price, quantity);
+            self.guard.rescale(POW10[(to.price - from.price) as usize]);
         }
         grown
     }
 
-    /// Would prices and quantities like the last ones still fit, with room to move? One odd number must not make all
-    /// that follow unreadable.
-    fn leaves_room(&self, price: i64, quantity: i64) -> bool {
-        const ROOM: i64 = 1_000;
-        let fits = |value: u64, factor: i64| {
-            let grown = (value as i64).checked_mul(factor);
-            grown.and_then(|grown| grown.checked_mul(ROOM)).is_some()
-        };
-        let trade = self.latest.trade.read().unwrap_or_default();
-        let quote = self.latest.quote.read().unwrap_or_default();
-        let prices = [trade[1], quote[1], quote[3]];
-        let quantities = [trade[2], quote[2], quote[4]];
-        prices.iter().all(|value| fits(*value, price)) && quantities.iter().all(|value| fits(*value, quantity))
+    /// The way back when one odd number (a price of eighteen decimals) had made the scales so fine that usual ones do
+    /// not fit any more. A book that waits for its snapshot is no reason to refuse that snapshot.
+    fn coarsen(&mut self, to: Scales) -> bool {
+        let factor = POW10[(self.scales().price - to.price) as usize];
+        if !self.book.coarsen(to) {
+            if self.state != State::Waiting {
+                return false;
+            }
+            self.book.clear(to);
+        }
+        self.guard.coarsen(factor);
+        true
     }
 
-    /// The cells hold no scales of their own: what they say is in those of the instrument.
-    fn rescale_latest(&self, price: i64, quantity: i64) {
-        let grow = |value: &mut u64, factor: i64| *value = (*value as i64).saturating_mul(factor) as u64;
-        if let Some(mut trade) = self.latest.trade.read() {
-            grow(&mut trade[1], price);
-            grow(&mut trade[2], quantity);
-            self.latest.trade.write(&trade);
-        }
-        if let Some(mut quote) = self.latest.quote.read() {
-            [1, 3].into_iter().for_each(|at| grow(&mut quote[at], price));
-            [2, 4].into_iter().for_each(|at| grow(&mut quote[at], quantity));
-            self.latest.quote.write(&quote);
-        }
+    /// Both scales in one word, for cells of the store.
+    #[inline(always)]
+    fn scales_word(&self) -> u64 {
+        let Scales { price, quantity } = self.scales();
+        u64::from(price) | u64::from(quantity) << 8
     }
 
     fn header(&self, kind: Kind, flags: u32, recv_ns: i64, exchange_ns: i64, id: u64) -> Header {

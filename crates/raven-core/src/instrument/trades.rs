@@ -62,7 +62,7 @@ impl Instrument {
                 let sells = u64::from(trade.taker_sells);
                 let (price, quantity) = (trade.price as u64, trade.quantity as u64);
                 self.topics.trades.publish(&header, &[price, quantity, sells, trade.first_fill, trade.last_fill]);
-                self.latest.trade.write(&[trade.id, price, quantity, sells, exchange_ns as u64]);
+                self.latest.trade.write(&[trade.id, price, quantity, sells, exchange_ns as u64, self.scales_word()]);
                 self.counters.trades += 1;
                 self.counters.published += 1;
                 (Outcome::Published, notice)
@@ -111,7 +111,9 @@ impl Instrument {
         let header = self.header(Kind::Quote, 0, recv_ns, exchange_ns, ticker.update_id);
         let words = [ticker.bid_price, ticker.bid_quantity, ticker.ask_price, ticker.ask_quantity].map(|v| v as u64);
         self.topics.quotes.publish(&header, &words);
-        self.latest.quote.write(&[ticker.update_id, words[0], words[1], words[2], words[3]]);
+        let [bid, bid_quantity, ask, ask_quantity] = words;
+        let scales = self.scales_word();
+        self.latest.quote.write(&[ticker.update_id, bid, bid_quantity, ask, ask_quantity, scales]);
         self.counters.quotes += 1;
         self.counters.published += 1;
         Outcome::Published

@@ -20,7 +20,7 @@ pub const MAX_SCALE: u8 = 18;
 /// Why a decimal text was not read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DecimalError {
-    /// Exact, but needs this many decimals: grow the instrument's scale and read again.
+    /// Exact, but only with this many decimals, more or fewer: change the instrument's scale and read again.
     NeedsScale(u8),
     /// Not a plain decimal.
     NotANumber,
@@ -175,7 +175,7 @@ pub fn read(text: &[u8], scale: u8) -> Result<i64, DecimalError> {
     if significant > scale as usize {
         return Err(DecimalError::NeedsScale(significant as u8));
     }
-    value.checked_mul(POW10[scale as usize - significant]).ok_or(DecimalError::OutOfRange)
+    value.checked_mul(POW10[scale as usize - significant]).ok_or(DecimalError::NeedsScale(significant as u8))
 }
 
 /// Read a decimal that may be negative (funding rates).
@@ -302,6 +302,12 @@ mod tests {
         assert_eq!(quoted("0.0010", 2), Err(DecimalError::NeedsScale(3)));
         assert_eq!(quoted("1.23456789", 0), Err(DecimalError::NeedsScale(8)));
         assert_eq!(quoted("0.1234567890123", 8), Err(DecimalError::NeedsScale(13)));
+    }
+
+    #[test]
+    fn a_number_too_large_for_the_scale_asks_for_the_one_it_fits() {
+        assert_eq!(quoted("61800.200", 18), Err(DecimalError::NeedsScale(1)));
+        assert_eq!(quoted("9223372036854775807", 2), Err(DecimalError::NeedsScale(0)));
     }
 
     #[test]

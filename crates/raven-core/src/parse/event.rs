@@ -16,7 +16,7 @@ pub struct Scales {
 pub enum Stop {
     /// It is refused.
     Refused(Reject),
-    /// It is exact only in these larger scales: grow the instrument and read again.
+    /// It is exact only in these scales, finer or coarser: change those of the instrument and read again.
     NeedsScales(Scales),
     /// Its symbol is not collected here.
     NotCollected,
