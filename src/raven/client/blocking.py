@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterable, Iterator
 
 import grpc
 
-from raven.client.backoff import Backoff
 from raven.client.decode import decode
-from raven.client.errors import RequestRefused, is_final, unreachable
-from raven.client.records import Event, Reconnected
+from raven.client.errors import unreachable
+from raven.client.outage import Outage
+from raven.client.records import Event
 from raven.client.request import DEFAULT_BATCH, DEFAULT_TYPES, Overflow, Want, build_want
 from raven.client.settings import Settings
 from raven.proto.market_data_pb2 import MarketDataMessage
@@ -81,33 +80,18 @@ class BlockingFeed:
         return self._events(want)
 
     def _events(self, want: Want) -> Iterator[Event]:
-        backoff = Backoff()
-        lost_at: float | None = None
-        reason = ""
+        outage = Outage(self._settings)
         while not self._closed.is_set():
             try:
                 for message in self._messages(want):
-                    if lost_at is not None:
-                        downtime_s = time.monotonic() - lost_at
-                        attempts, lost_at = backoff.attempts, None
-                        backoff.reset()
-                        yield Reconnected(
-                            address=self._settings.address, reason=reason, downtime_s=downtime_s, attempts=attempts
-                        )
+                    if (back := outage.over()) is not None:
+                        yield back
                     yield from decode(message)
-                cause = "the server ended the stream"
+                code, details = grpc.StatusCode.OK, ""
             except grpc.RpcError as error:
-                if self._closed.is_set():
-                    return
-                code, details = error.code(), error.details()
-                cause = f"{code.name}: {details}"
-                if is_final(code, reconnecting=lost_at is not None):
-                    raise RequestRefused(code.name, details or "the server gave no reason") from None
-            if not self._settings.reconnect:
-                raise unreachable(self._settings.address, cause)
-            if lost_at is None:
-                lost_at, reason = time.monotonic(), cause
-            self._closed.wait(backoff.next_s())
+                code, details = error.code(), error.details() or ""
+            if not self._closed.is_set():
+                self._closed.wait(outage.lost(code, details))
 
     def _messages(self, want: Want) -> Iterator[MarketDataMessage]:
         done = threading.Event()

@@ -10,7 +10,6 @@ from types import TracebackType
 import grpc
 import grpc.aio
 
-from raven.client.backoff import Backoff
 from raven.client.blocking import BlockingFeed
 from raven.client.errors import unreachable
 from raven.client.request import DEFAULT_BATCH, DEFAULT_TYPES, Overflow, build_want
@@ -155,4 +154,4 @@ class Feed:
             batch=batch,
             heartbeat_ms=heartbeat_ms,
         )
-        return Subscription(self._stub, self._settings, want, Backoff(), silence_s=3 * heartbeat_ms / 1000)
+        return Subscription(self._stub, self._settings, want, silence_s=3 * heartbeat_ms / 1000)

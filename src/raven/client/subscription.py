@@ -11,10 +11,9 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from raven.client.backoff import Backoff
 from raven.client.decode import decode
-from raven.client.errors import RequestRefused, is_final, unreachable
-from raven.client.records import Event, Reconnected
+from raven.client.outage import Outage
+from raven.client.records import Event
 from raven.client.request import Want
 from raven.client.settings import Settings
 from raven.proto.market_data_pb2 import MarketDataMessage
@@ -36,13 +35,11 @@ class Subscription:
         stub: MarketDataServiceStub,
         settings: Settings,
         want: Want,
-        backoff: Backoff,
         silence_s: float,
     ) -> None:
         self._stub = stub
         self._settings = settings
         self._want = want
-        self._backoff = backoff
         self._silence_s = silence_s
         self._waiting_since: float | None = None
         self._hung = False
@@ -51,37 +48,19 @@ class Subscription:
         return self._events()
 
     async def _events(self) -> AsyncIterator[Event]:
-        lost_at: float | None = None
-        reason = ""
+        outage = Outage(self._settings)
         while True:
             try:
                 async with aclosing(self._messages()) as messages:
                     async for message in messages:
-                        if lost_at is not None:
-                            yield self._back_again(lost_at, reason)
-                            lost_at = None
+                        if (back := outage.over()) is not None:
+                            yield back
                         for event in decode(message):
                             yield event
-                cause = "the server ended the stream"
+                code, details = grpc.StatusCode.OK, ""
             except _StreamEnded as end:
-                cause = f"{end.code.name}: {end.details}"
-                if is_final(end.code, reconnecting=lost_at is not None):
-                    raise RequestRefused(end.code.name, end.details or "the server gave no reason") from None
-            if not self._settings.reconnect:
-                raise unreachable(self._settings.address, cause)
-            if lost_at is None:
-                lost_at, reason = time.monotonic(), cause
-            await asyncio.sleep(self._backoff.next_s())
-
-    def _back_again(self, lost_at: float, reason: str) -> Reconnected:
-        attempts = self._backoff.attempts
-        self._backoff.reset()
-        return Reconnected(
-            address=self._settings.address,
-            reason=reason,
-            downtime_s=time.monotonic() - lost_at,
-            attempts=attempts,
-        )
+                code, details = end.code, end.details
+            await asyncio.sleep(outage.lost(code, details))
 
     async def _messages(self) -> AsyncGenerator[MarketDataMessage, None]:
         """Open the stream once and yield its frames.
