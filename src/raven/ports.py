@@ -1,7 +1,7 @@
 """The extension points on one page: what a new exchange has to say about itself.
 
 An exchange is one file in `raven/venues/`, one line in `raven/registry.py`, and the suite in `tests/contract/`.
-How to write one: docs/how-to/add-an-exchange.md.
+How to write one: CONTRIBUTING.md, "Recipe: an exchange".
 """
 
 from __future__ import annotations
