@@ -32,7 +32,7 @@ def measure(symbols: int, seconds: float, rate: float) -> dict[str, Any]:
         }  # fmt: skip
         with Server(settings) as server:
             empty = server.rss_mib()
-            synced_s = server.wait_ready(300)
+            synced_s = server.wait_synced(len(names), 300)
             samples = []
             began = time.monotonic()
             while time.monotonic() - began < seconds:

@@ -137,22 +137,16 @@ class Server:
                 sums[name] = sums.get(name, 0.0) + float(value)
         return sums
 
-    def is_ready(self) -> bool:
-        """Whether every configured book is in sync."""
-        try:
-            with urllib.request.urlopen(self.health_url.removesuffix("/health") + "/ready", timeout=10) as answer:
-                return bool(answer.status == 200)
-        except OSError:
-            return False
+    def wait_synced(self, books: int, timeout_s: float) -> float:
+        """Wait until so many books have been in sync; return after how many seconds the last one was."""
+        symbols: set[str] = set()
 
-    def wait_ready(self, timeout_s: float) -> float:
-        """Wait until every configured book is in sync; return the seconds since the start."""
-        deadline = time.monotonic() + timeout_s
-        while not self.is_ready():
-            if time.monotonic() > deadline:
-                raise SystemExit(f"the books were not in sync within {timeout_s:g} s: {self.lines[-3:]}")
-            time.sleep(0.05)
-        return time.monotonic() - self.started
+        def is_last(line: dict[str, Any]) -> bool:
+            if line.get("event") == "book in sync":
+                symbols.add(line["symbol"])
+            return len(symbols) >= books
+
+        return self.wait_for_line(is_last, timeout_s)
 
 
 def _toml(settings: Mapping[str, Any]) -> str:
