@@ -18,10 +18,16 @@ ROOT = Path(__file__).resolve().parent.parent
 
 def stubs(directory: str) -> tuple[object, object]:
     """Generate and import the modules of messages and services."""
-    code = protoc.main([
-        "protoc", f"-I{ROOT / 'proto'}", f"--python_out={directory}", f"--grpc_python_out={directory}",
-        "market_data.proto", "subscription.proto",
-    ])
+    code = protoc.main(
+        [
+            "protoc",
+            f"-I{ROOT / 'proto'}",
+            f"--python_out={directory}",
+            f"--grpc_python_out={directory}",
+            "market_data.proto",
+            "subscription.proto",
+        ]
+    )
     if code != 0:
         raise SystemExit("protoc failed on proto/*.proto")
     sys.path.insert(0, directory)

@@ -31,10 +31,18 @@ CASES: dict[str, dict[str, str | int]] = {
     "publish cost without wake-ups, 1000 subscribers": {"clients": 1000, "rate": 2000, "client": "count", "busy": 1},
     "latency at 10,000 msg/s": {"clients": 1, "rate": 10_000, "client": "decode"},
     "latency at 10,000 msg/s, busy polling": {
-        "clients": 1, "rate": 10_000, "client": "decode", "busy": 1, "publisher": 1,
+        "clients": 1,
+        "rate": 10_000,
+        "client": "decode",
+        "busy": 1,
+        "publisher": 1,
     },
     "1000 clients, 10,000 events/s, 60 s": {
-        "clients": 1000, "rate": 10_000, "client": "decode", "seconds": 60, "runs": 1,
+        "clients": 1000,
+        "rate": 10_000,
+        "client": "decode",
+        "seconds": 60,
+        "runs": 1,
     },
 }
 """Every case: how many clients, events per second (0: as fast as the slowest reads), who reads, messages per frame."""
@@ -50,8 +58,14 @@ def build() -> Path:
 
 def run(program: Path, case: dict[str, str | int], seconds: int) -> dict[str, float]:
     """Run one case once and return what both ends measured."""
-    arguments = [case["clients"], case.get("seconds", seconds), case["rate"], case.get("batch", 1), case.get("busy", 0),
-                 case.get("publisher", 0)]
+    arguments = [
+        case["clients"],
+        case.get("seconds", seconds),
+        case["rate"],
+        case.get("batch", 1),
+        case.get("busy", 0),
+        case.get("publisher", 0),
+    ]
     command = ["taskset", "-c", "0", str(program), "serve", *map(str, arguments)]
     server = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
     assert server.stdout is not None

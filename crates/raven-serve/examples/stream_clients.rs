@@ -3,7 +3,7 @@
 //! `stream_clients latency <port> <symbol> <file>` writes `trade id, receive_time_ns, time in hand` of every
 //! trade to the file, three little-endian i64 each, until its standard input ends. Run by `benches/latency.py`.
 //! `stream_clients many <port> <clients> <symbols, a,b,c> <symbols per client>` says `streaming` once every client has had
-//! a message, checks every topic of every client for holes until its standard input ends, and prints one JSON line.
+//! an answer, checks every topic of every client for holes until its standard input ends, and prints one JSON line.
 //! Run by `benches/clients.py`.
 
 use std::cell::RefCell;
@@ -30,7 +30,8 @@ const SKIPPED: u32 = 32;
 
 fn main() -> Outcome {
     let arguments: Vec<String> = env::args().skip(1).collect();
-    let text = |at: usize| arguments.get(at).map(String::as_str).ok_or("an argument is missing; see the top of the file");
+    let text =
+        |at: usize| arguments.get(at).map(String::as_str).ok_or("an argument is missing; see the top of the file");
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().event_interval(4).build()?;
     let tasks = LocalSet::new();
     match text(0)? {
@@ -99,7 +100,8 @@ async fn latency(port: &str, symbol: &str, file: &str) -> Outcome {
 /// What all clients saw.
 #[derive(Default)]
 struct Seen {
-    streaming: usize,
+    /// Clients that got a message, or an end.
+    begun: usize,
     disconnected: u64,
     messages: u64,
     gap_marks: u64,
@@ -166,17 +168,24 @@ async fn follow(
             _ = told.changed() => break,
         };
         let mut seen = seen.borrow_mut();
-        let Ok(Some(message)) = message else {
-            seen.disconnected += 1;
-            break;
-        };
-        messages += 1;
-        if messages == 1 {
-            seen.streaming += 1;
-            if seen.streaming == clients {
+        let is_first = messages == 0;
+        if is_first {
+            seen.begun += 1;
+            if seen.begun == clients {
                 println!("streaming");
             }
         }
+        let message = match message {
+            Ok(Some(message)) => message,
+            ended => {
+                seen.disconnected += 1;
+                if seen.disconnected == 1 {
+                    eprintln!("the first client that was disconnected: {ended:?}");
+                }
+                break;
+            }
+        };
+        messages += 1;
         check(&mut topics, &message, &mut seen);
     }
     let mut seen = seen.borrow_mut();
