@@ -136,23 +136,24 @@ impl PriceGuard {
     }
 }
 
-/// The newest time of a run of ids, to notice when the venue starts them anew (after maintenance, on test networks):
-/// an id that was passed long ago with a time that is newer than all before cannot be a copy.
+/// The time of the newest id, to notice when the venue starts its ids anew (after maintenance, on test networks): an
+/// id that was passed long ago with a time that is newer than all before cannot be a copy.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct IdClock {
-    newest_ms: u64,
+    newest_ns: i64,
 }
 
 impl IdClock {
     /// Remember the time of an id that was new.
     #[inline(always)]
-    pub fn note(&mut self, time_ms: u64) {
-        self.newest_ms = time_ms;
+    pub fn note(&mut self, exchange_ns: i64) {
+        self.newest_ns = exchange_ns;
     }
 
     /// Was an old id sent so much later than the newest one that the ids must have started anew?
-    pub fn has_restarted(&self, time_ms: u64, margin_ms: u64) -> bool {
-        self.newest_ms != 0 && time_ms > self.newest_ms.saturating_add(margin_ms)
+    #[cold]
+    pub fn has_restarted(&self, exchange_ns: i64, margin_ns: i64) -> bool {
+        self.newest_ns != 0 && exchange_ns > self.newest_ns.saturating_add(margin_ns)
     }
 }
 

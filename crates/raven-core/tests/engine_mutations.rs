@@ -129,7 +129,8 @@ fn assert_right_again(rig: &mut Rig, rule: Rule) {
         // A price that was wrong may have become the level; three that agree bring it back.
         assert!(
             position < 4 || bits.iter().all(|bits| bits & answer::PUBLISHED != 0),
-            "{:?}",
+            "{position}: {bits:?} {:?} {:?}",
+            rig.engine.take_events(),
             rig.instrument().counters
         );
     }

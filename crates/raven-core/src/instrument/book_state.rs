@@ -1,6 +1,6 @@
 //! The book of an instrument, from waiting over bridging to live, and what of it readers see.
 
-use super::{Instrument, Notice, Outcome, State, ID_RESTART_MS};
+use super::{Instrument, Notice, Outcome, State, ID_RESTART_NS};
 use crate::citadel::Policy;
 use crate::parse::event::{Depth, Level};
 use crate::pending::{PendingDiffs, PendingLimits};
@@ -34,9 +34,7 @@ impl Instrument {
         };
         match verdict {
             Verdict::Apply => {}
-            Verdict::Known
-                if self.state == State::Live && self.diff_clock.has_restarted(depth.event_ms, ID_RESTART_MS) =>
-            {
+            Verdict::Known if self.has_restarted(policy, depth.event_ms, recv_ns) => {
                 self.counters.sequence_errors += 1;
                 self.lose_sync("ids_restarted", recv_ns, scratch);
                 return self.wait(limits, recv_ns, raw);
@@ -58,7 +56,7 @@ impl Instrument {
             Err(reason) => return (self.reject(reason), None),
         };
         self.book.apply(depth.last_id, bids, asks);
-        self.diff_clock.note(depth.event_ms);
+        self.diff_clock.note(exchange_ns);
         self.state = State::Live;
         if self.book.is_crossed() {
             self.counters.crossed += 1;
@@ -69,6 +67,12 @@ impl Instrument {
         self.publish_book(0, recv_ns, exchange_ns, scratch);
         self.counters.published += 1;
         (Outcome::Published, None)
+    }
+
+    #[cold]
+    fn has_restarted(&self, policy: &Policy, event_ms: u64, recv_ns: i64) -> bool {
+        let time_ns = policy.time_ns(event_ms, recv_ns);
+        self.state == State::Live && time_ns.is_ok_and(|ns| self.diff_clock.has_restarted(ns, ID_RESTART_NS))
     }
 
     fn wait(&mut self, limits: PendingLimits, recv_ns: i64, raw: &[u8]) -> (Outcome, Option<Notice>) {

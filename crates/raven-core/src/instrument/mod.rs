@@ -47,7 +47,7 @@ pub enum Notice {
 }
 
 /// Copies from a second connection carry the time of the original; what is so much newer is no copy.
-const ID_RESTART_MS: u64 = 1_000;
+const ID_RESTART_NS: i64 = 1_000_000_000;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {

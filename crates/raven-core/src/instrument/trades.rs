@@ -1,6 +1,6 @@
 //! Trades and quotes of an instrument.
 
-use super::{Instrument, Notice, Outcome, ID_RESTART_MS};
+use super::{Instrument, Notice, Outcome, ID_RESTART_NS};
 use crate::citadel::{Policy, TradeOrder};
 use crate::parse::event::{BookTicker, Trade};
 use crate::record::{data_type, flags, GapReason, Kind};
@@ -32,7 +32,7 @@ impl Instrument {
                 flags = flags::AFTER_GAP;
                 notice = Some(Notice::Gap(missing));
             }
-            TradeOrder::Duplicate if self.trade_clock.has_restarted(trade.trade_ms, ID_RESTART_MS) => {
+            TradeOrder::Duplicate if self.trades_have_restarted(policy, recv_ns, trade) => {
                 self.trade_ids.restart(trade.id);
                 self.counters.sequence_errors += 1;
                 // Nobody can know how many came before it.
@@ -55,9 +55,9 @@ impl Instrument {
             }
         }
         self.was_reconnected = false;
-        self.trade_clock.note(trade.trade_ms);
         match self.check_trade(policy, recv_ns, trade) {
             Ok(exchange_ns) => {
+                self.trade_clock.note(exchange_ns);
                 let header = self.header(Kind::Trade, flags, recv_ns, exchange_ns, trade.id);
                 let sells = u64::from(trade.taker_sells);
                 let (price, quantity) = (trade.price as u64, trade.quantity as u64);
@@ -72,6 +72,23 @@ impl Instrument {
                 (self.reject(reason), notice)
             }
         }
+    }
+
+    #[cold]
+    fn trades_have_restarted(&self, policy: &Policy, recv_ns: i64, trade: &Trade) -> bool {
+        let time_ns = policy.time_ns(trade.trade_ms, recv_ns);
+        time_ns.is_ok_and(|ns| self.trade_clock.has_restarted(ns, ID_RESTART_NS))
+    }
+
+    #[cold]
+    fn quotes_have_restarted(&self, policy: &Policy, recv_ns: i64, ticker: &BookTicker) -> bool {
+        // Spot sends no time with its quotes; a second connection may be late by some seconds, but not by so many.
+        const TIMELESS_RESTART_NS: i64 = 30_000_000_000;
+        if ticker.time_ms == 0 {
+            return self.quote_clock.has_restarted(recv_ns, TIMELESS_RESTART_NS);
+        }
+        let time_ns = policy.time_ns(ticker.time_ms, recv_ns);
+        time_ns.is_ok_and(|ns| self.quote_clock.has_restarted(ns, ID_RESTART_NS))
     }
 
     #[inline(always)]
@@ -92,12 +109,7 @@ impl Instrument {
     /// Take one best bid and ask.
     #[inline]
     pub fn take_quote(&mut self, policy: &Policy, recv_ns: i64, ticker: &BookTicker) -> Outcome {
-        // Spot sends no time with its quotes; a second connection may be late by some seconds, but not by so many.
-        let (sent_ms, margin_ms) = match ticker.time_ms {
-            0 => (recv_ns as u64 / 1_000_000, 30_000),
-            time_ms => (time_ms, ID_RESTART_MS),
-        };
-        if ticker.update_id <= self.last_quote_id && !self.quote_clock.has_restarted(sent_ms, margin_ms) {
+        if ticker.update_id <= self.last_quote_id && !self.quotes_have_restarted(policy, recv_ns, ticker) {
             self.counters.ignored += 1;
             self.counters.duplicates += 1;
             return Outcome::Ignored;
@@ -107,7 +119,7 @@ impl Instrument {
             Err(reason) => return self.reject(reason),
         };
         self.last_quote_id = ticker.update_id;
-        self.quote_clock.note(sent_ms);
+        self.quote_clock.note(exchange_ns);
         let header = self.header(Kind::Quote, 0, recv_ns, exchange_ns, ticker.update_id);
         let words = [ticker.bid_price, ticker.bid_quantity, ticker.ask_price, ticker.ask_quantity].map(|v| v as u64);
         self.topics.quotes.publish(&header, &words);

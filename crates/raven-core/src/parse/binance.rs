@@ -23,6 +23,27 @@ const BID_QUANTITY: Key = key("B");
 const PRICE: Key = key("p");
 const QUANTITY: Key = key("q");
 
+/// Members as bits of [`Seen`]: none may come twice, some must come.
+mod bit {
+    pub(super) const EVENT: u32 = 1 << 0;
+    pub(super) const EVENT_TIME: u32 = 1 << 1;
+    pub(super) const TIME: u32 = 1 << 2;
+    pub(super) const SYMBOL: u32 = 1 << 3;
+    pub(super) const FIRST_ID: u32 = 1 << 4;
+    pub(super) const UPDATE_ID: u32 = 1 << 5;
+    pub(super) const PREVIOUS_ID: u32 = 1 << 6;
+    pub(super) const BIDS: u32 = 1 << 7;
+    pub(super) const ASKS: u32 = 1 << 8;
+    pub(super) const BID_QUANTITY: u32 = 1 << 9;
+    pub(super) const ASK_QUANTITY: u32 = 1 << 10;
+    pub(super) const PRICE: u32 = 1 << 11;
+    pub(super) const QUANTITY: u32 = 1 << 12;
+    pub(super) const ID: u32 = 1 << 13;
+    pub(super) const MAKER: u32 = 1 << 14;
+    pub(super) const FIRST_FILL: u32 = 1 << 15;
+    pub(super) const LAST_FILL: u32 = 1 << 16;
+}
+
 /// Read an object member by member.
 #[inline(always)]
 pub(super) fn members<'a>(
@@ -123,36 +144,36 @@ pub fn depth(
     members(scanner, |scanner, name| {
         match name {
             EVENT => {
-                seen.note(64, scanner)?;
+                seen.note(bit::EVENT, scanner)?;
                 scanner.string()?;
             }
             EVENT_TIME => {
-                seen.note(128, scanner)?;
+                seen.note(bit::EVENT_TIME, scanner)?;
                 depth.event_ms = scanner.unsigned()?;
             }
             SYMBOL => {
-                seen.note(1, scanner)?;
+                seen.note(bit::SYMBOL, scanner)?;
                 resolved.symbol(scanner)?;
             }
             FIRST_ID => {
-                seen.note(2, scanner)?;
+                seen.note(bit::FIRST_ID, scanner)?;
                 depth.first_id = scanner.unsigned()?;
             }
             UPDATE_ID => {
-                seen.note(4, scanner)?;
+                seen.note(bit::UPDATE_ID, scanner)?;
                 depth.last_id = scanner.unsigned()?;
             }
             PREVIOUS_ID => {
-                seen.note(8, scanner)?;
+                seen.note(bit::PREVIOUS_ID, scanner)?;
                 depth.previous_id = Some(scanner.unsigned()?);
             }
             BIDS => {
-                seen.note(16, scanner)?;
+                seen.note(bit::BIDS, scanner)?;
                 let scales = resolved.scales(scanner)?;
                 levels(scanner, scales, bids)?;
             }
             ASKS => {
-                seen.note(32, scanner)?;
+                seen.note(bit::ASKS, scanner)?;
                 let scales = resolved.scales(scanner)?;
                 levels(scanner, scales, asks)?;
             }
@@ -160,7 +181,7 @@ pub fn depth(
         }
         Ok(())
     })?;
-    require(seen, 1 | 2 | 4 | 16 | 32, scanner)?;
+    require(seen, bit::SYMBOL | bit::FIRST_ID | bit::UPDATE_ID | bit::BIDS | bit::ASKS, scanner)?;
     if depth.first_id > depth.last_id || depth.previous_id.is_some_and(|previous| previous > depth.last_id) {
         return Err(Stop::Refused(scanner.refuse(Reason::InconsistentIds)));
     }
@@ -203,26 +224,26 @@ pub fn snapshot(
     members(scanner, |scanner, name| {
         match name {
             LAST_UPDATE_ID => {
-                seen.note(1, scanner)?;
+                seen.note(bit::UPDATE_ID, scanner)?;
                 depth.last_id = scanner.unsigned()?;
             }
             EVENT_TIME => {
-                seen.note(8, scanner)?;
+                seen.note(bit::EVENT_TIME, scanner)?;
                 depth.event_ms = scanner.unsigned()?;
             }
             ALL_BIDS => {
-                seen.note(2, scanner)?;
+                seen.note(bit::BIDS, scanner)?;
                 levels(scanner, scales, bids)?;
             }
             ALL_ASKS => {
-                seen.note(4, scanner)?;
+                seen.note(bit::ASKS, scanner)?;
                 levels(scanner, scales, asks)?;
             }
             _ => scanner.skip()?,
         }
         Ok(())
     })?;
-    require(seen, 1 | 2 | 4, scanner)?;
+    require(seen, bit::UPDATE_ID | bit::BIDS | bit::ASKS, scanner)?;
     depth.first_id = depth.last_id;
     Ok(depth)
 }
@@ -275,50 +296,50 @@ pub fn trade(
     members(scanner, |scanner, name| {
         match name {
             EVENT => {
-                seen.note(64, scanner)?;
+                seen.note(bit::EVENT, scanner)?;
                 scanner.string()?;
             }
             SYMBOL => {
-                seen.note(1, scanner)?;
+                seen.note(bit::SYMBOL, scanner)?;
                 resolved.symbol(scanner)?;
             }
             PRICE => {
-                seen.note(2, scanner)?;
+                seen.note(bit::PRICE, scanner)?;
                 trade.price = resolved.price(scanner)?;
             }
             QUANTITY => {
-                seen.note(4, scanner)?;
+                seen.note(bit::QUANTITY, scanner)?;
                 trade.quantity = resolved.quantity(scanner)?;
             }
             TIME => {
-                seen.note(8, scanner)?;
+                seen.note(bit::TIME, scanner)?;
                 trade.trade_ms = scanner.unsigned()?;
             }
             MAKER => {
-                seen.note(16, scanner)?;
+                seen.note(bit::MAKER, scanner)?;
                 trade.taker_sells = scanner.boolean()?;
             }
             _ if name == id_key => {
-                seen.note(32, scanner)?;
+                seen.note(bit::ID, scanner)?;
                 trade.id = scanner.unsigned()?;
             }
             FIRST_FILL if aggregate => {
-                seen.note(256, scanner)?;
+                seen.note(bit::FIRST_FILL, scanner)?;
                 trade.first_fill = scanner.unsigned()?;
             }
             LAST_FILL if aggregate => {
-                seen.note(512, scanner)?;
+                seen.note(bit::LAST_FILL, scanner)?;
                 trade.last_fill = scanner.unsigned()?;
             }
             EVENT_TIME => {
-                seen.note(128, scanner)?;
+                seen.note(bit::EVENT_TIME, scanner)?;
                 scanner.unsigned()?;
             }
             _ => scanner.skip()?,
         }
         Ok(())
     })?;
-    require(seen, 63, scanner)?;
+    require(seen, bit::SYMBOL | bit::ID | bit::PRICE | bit::QUANTITY | bit::TIME | bit::MAKER, scanner)?;
     Ok(trade)
 }
 
@@ -337,45 +358,49 @@ pub fn book_ticker(
     members(scanner, |scanner, name| {
         match name {
             EVENT => {
-                seen.note(64, scanner)?;
+                seen.note(bit::EVENT, scanner)?;
                 scanner.string()?;
             }
             UPDATE_ID => {
-                seen.note(1, scanner)?;
+                seen.note(bit::UPDATE_ID, scanner)?;
                 ticker.update_id = scanner.unsigned()?;
             }
             SYMBOL => {
-                seen.note(2, scanner)?;
+                seen.note(bit::SYMBOL, scanner)?;
                 resolved.symbol(scanner)?;
             }
             BIDS => {
-                seen.note(4, scanner)?;
+                seen.note(bit::BIDS, scanner)?;
                 ticker.bid_price = resolved.price(scanner)?;
             }
             BID_QUANTITY => {
-                seen.note(8, scanner)?;
+                seen.note(bit::BID_QUANTITY, scanner)?;
                 ticker.bid_quantity = resolved.quantity(scanner)?;
             }
             ASKS => {
-                seen.note(16, scanner)?;
+                seen.note(bit::ASKS, scanner)?;
                 ticker.ask_price = resolved.price(scanner)?;
             }
             ASK_QUANTITY => {
-                seen.note(32, scanner)?;
+                seen.note(bit::ASK_QUANTITY, scanner)?;
                 ticker.ask_quantity = resolved.quantity(scanner)?;
             }
             TIME => {
-                seen.note(256, scanner)?;
+                seen.note(bit::TIME, scanner)?;
                 ticker.time_ms = scanner.unsigned()?;
             }
             EVENT_TIME => {
-                seen.note(128, scanner)?;
+                seen.note(bit::EVENT_TIME, scanner)?;
                 scanner.unsigned()?;
             }
             _ => scanner.skip()?,
         }
         Ok(())
     })?;
-    require(seen, 63, scanner)?;
+    require(
+        seen,
+        bit::UPDATE_ID | bit::SYMBOL | bit::BIDS | bit::BID_QUANTITY | bit::ASKS | bit::ASK_QUANTITY,
+        scanner,
+    )?;
     Ok(ticker)
 }

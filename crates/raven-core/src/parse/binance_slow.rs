@@ -101,6 +101,7 @@ pub fn kline(scanner: &mut Scanner<'_>, mut resolve: impl FnMut(&[u8]) -> Option
         }
         Ok(())
     })?;
+    // All ten.
     if !seen.has(1023) {
         return Err(Stop::Refused(candle.refuse(Reason::MissingField)));
     }
@@ -198,6 +199,7 @@ pub fn mark_price(
         }
         Ok(())
     })?;
+    // Event time and mark price: COIN-M sends no funding for dated contracts.
     if !seen.has(3) {
         return Err(Stop::Refused(scanner.refuse(Reason::MissingField)));
     }
@@ -250,6 +252,8 @@ pub fn force_order(
     scanner: &mut Scanner<'_>,
     mut resolve: impl FnMut(&[u8]) -> Option<Scales>,
 ) -> Result<ForceOrder, Stop> {
+    const PRICE: Key = key("p");
+    const TIME: Key = key("T");
     const SIDE: Key = key("S");
     const AVERAGE: Key = key("ap");
     const FILLED: Key = key("z");
@@ -259,7 +263,7 @@ pub fn force_order(
     let mut seen = Seen::default();
     members(&mut order, |scanner, name| {
         match name {
-            MARK => {
+            PRICE => {
                 seen.note(1, scanner)?;
                 forced.price = price(scanner, scales)?;
             }
@@ -271,7 +275,7 @@ pub fn force_order(
                 seen.note(4, scanner)?;
                 forced.quantity = quantity(scanner, scales)?;
             }
-            NEXT_FUNDING => {
+            TIME => {
                 seen.note(8, scanner)?;
                 forced.trade_ms = scanner.unsigned()?;
             }
@@ -287,6 +291,7 @@ pub fn force_order(
         }
         Ok(())
     })?;
+    // All five.
     if !seen.has(31) {
         return Err(Stop::Refused(order.refuse(Reason::MissingField)));
     }

@@ -114,7 +114,7 @@ pub fn read_alike(text: &[u8], at: usize, scale: u8, shape: &mut Shape) -> Resul
     let Shape { whole, fraction } = *shape;
     let point = at + whole as usize;
     let end = point + 1 + fraction as usize;
-    if u32::from(scale) <= fraction && text.get(point) == Some(&b'.') && text.get(end) == Some(&b'"') {
+    if whole != 0 && u32::from(scale) <= fraction && text.get(point) == Some(&b'.') && text.get(end) == Some(&b'"') {
         if let (Some(head), Some(tail)) = (load8(text, at), load8(text, point + 1)) {
             if digit_run(head) == whole && digit_run(tail) >= fraction {
                 let kept = u32::from(scale);
