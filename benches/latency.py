@@ -70,27 +70,30 @@ def measure(case: Case, seconds: float, program: Path) -> dict[str, Any]:
         sent_file, got_file = Path(folder) / "sent", Path(folder) / "got"
         arguments = [str(HERE / "latency_exchange.py"), f"{case.rate:g}", f"{seconds + WARM_UP_S:g}", str(sent_file)]
         exchange = _start(pinned([sys.executable, *arguments], case.exchange_cpus))
-        addresses = json.loads(_line(exchange))
-        settings = {
-            "feeds.venues": ["binance_futures"], "feeds.symbols": [], "feeds.first_frame_seconds": 3600,
-            "feeds.silence_seconds": 3600, "venues.binance_futures.ws_url": addresses["ws"],
-            "venues.binance_futures.rest_url": addresses["rest"], **case.settings,
-        }  # fmt: skip
-        with Server(settings, cpus=case.server_cpus) as server:
-            if case.client == "native":
-                command = [str(program), "latency", str(server.port), "BTCUSDT", str(got_file)]
-            else:
-                command = [sys.executable, __file__, "--client", str(server.port), str(got_file)]
-            client = _start(pinned(command, case.client_cpus))
-            cpu_before, began = server.cpu_seconds(), time.monotonic()
-            done = _line(exchange)
-            cpu_share = (server.cpu_seconds() - cpu_before) / (time.monotonic() - began)
-            time.sleep(0.5)
-            for process in (client, exchange):
-                assert process.stdin is not None
-                process.stdin.close()
-                process.wait(20)
-            assert done == "done", f"the exchange said {done!r}"
+        try:
+            addresses = json.loads(_line(exchange))
+            settings = {
+                "feeds.venues": ["binance_futures"], "feeds.symbols": [], "feeds.first_frame_seconds": 3600,
+                "feeds.silence_seconds": 3600, "venues.binance_futures.ws_url": addresses["ws"],
+                "venues.binance_futures.rest_url": addresses["rest"], **case.settings,
+            }  # fmt: skip
+            with Server(settings, cpus=case.server_cpus) as server:
+                if case.client == "native":
+                    command = [str(program), "latency", str(server.port), "BTCUSDT", str(got_file)]
+                else:
+                    command = [sys.executable, __file__, "--client", str(server.port), str(got_file)]
+                client = _start(pinned(command, case.client_cpus))
+                cpu_before, began = server.cpu_seconds(), time.monotonic()
+                done = _line(exchange)
+                cpu_share = (server.cpu_seconds() - cpu_before) / (time.monotonic() - began)
+                time.sleep(0.5)
+                for process in (client, exchange):
+                    assert process.stdin is not None
+                    process.stdin.close()
+                    process.wait(20)
+                assert done == "done", f"the exchange said {done!r}"
+        finally:
+            exchange.kill()
         return judge(_numbers(sent_file), _numbers(got_file), case.rate, cpu_share)
 
 
