@@ -199,7 +199,7 @@ pub fn mark_price(
         }
         Ok(())
     })?;
-    // Event time and mark price: COIN-M sends no funding for dated contracts.
+    // Event time and mark price; older layouts lack some of the rest.
     if !seen.has(3) {
         return Err(Stop::Refused(scanner.refuse(Reason::MissingField)));
     }
