@@ -20,7 +20,7 @@ __all__ = ["Endpoints", "EngineView", "quantile"]
 SMOOTHING = 0.3
 
 
-class BookEngine(EngineCounters, Protocol):
+class ViewedEngine(EngineCounters, Protocol):
     """The part of `raven._core.Engine` that the view reads."""
 
     def snapshot(self, instrument: int) -> bytes:
@@ -87,7 +87,7 @@ class EngineView:
 
     def __init__(
         self,
-        engine: BookEngine,
+        engine: ViewedEngine,
         hub: Topics,
         instruments: Callable[[], Iterable[tuple[str, str, int]]],
         is_connected: Callable[[str, str], bool],
