@@ -131,6 +131,12 @@ class Collections:
         if not collection.holders:
             self._end(collection.topic)
 
+    def stop(self) -> None:
+        """End the waits of what lingers; what is collected stays as it is."""
+        for collection in self._collections.values():
+            if collection.lingering is not None:
+                collection.lingering.cancel()
+
     # --- starting and ending ------------------------------------------------------------------------------------
 
     def feed(self, venue: str) -> VenueFeed:

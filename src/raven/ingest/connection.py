@@ -126,13 +126,14 @@ class Connection(WSListener):
         except (OSError, WSError, TimeoutError, asyncio.IncompleteReadError) as error:
             reason = f"no answer within {timeout_s:g} s" if isinstance(error, TimeoutError) else str(error)
             raise NetworkTimeout(f"{url}: cannot connect: {reason or type(error).__name__}") from error
-        assert isinstance(connection, cls)
+        if not isinstance(connection, cls):
+            raise NetworkTimeout(f"{url}: cannot connect: the venue hung up before it answered the handshake")
         return connection
 
     async def send(self, message: bytes) -> None:
         """Send a text frame, within the venue's message limit. Raises: NetworkTimeout when the socket has gone."""
         await self._pacer.take()
-        if self._transport is None or self.closed.done():
+        if self._transport is None or self._transport.is_disconnected or self.closed.done():
             raise NetworkTimeout(f"{self.url}: the connection was lost before a request could be sent")
         self._transport.send(WSMsgType.TEXT, message)
 
@@ -151,8 +152,10 @@ class Connection(WSListener):
     # --- called by picows ---------------------------------------------------------------------------------------
 
     def on_ws_connected(self, transport: WSTransport) -> None:
-        """Keep the transport."""
+        """Keep the transport, and learn when and why it ends."""
         self._transport = transport
+        ending = asyncio.ensure_future(transport.wait_disconnected())
+        ending.add_done_callback(self._on_ended)
 
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Take one frame."""
@@ -169,10 +172,11 @@ class Connection(WSListener):
             transport.send(WSMsgType.CLOSE, code)
             transport.disconnect()
 
-    def on_ws_disconnected(self, transport: WSTransport) -> None:
-        """Tell the owner."""
+    def _on_ended(self, ending: asyncio.Future[None]) -> None:
+        error = None if ending.cancelled() else ending.exception()
+        why = str(error.args[-1]) if error is not None and error.args else ""
         if not self.closed.done():
-            self.closed.set_result(self._close_reason or "lost")
+            self.closed.set_result(self._close_reason or why or "lost")
 
     def _on_data(self, recv_ns: int, payload: memoryview) -> None:
         if self._held is not None and not self._rules.is_reply(payload):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import Any
 
 from raven._core import PUBLISHED, REJECTED
 from raven.clock import Clock
@@ -25,6 +26,8 @@ __all__ = ["SnapshotQueue"]
 
 _FIRST_PAUSE_S = 0.25
 _LONGEST_PAUSE_S = 30.0
+# Times are sums of floats: what is due in less than this would be looked at again and again.
+_SHORTEST_S = 0.001
 # The engine's reason for the first snapshot of a book: nobody has seen that book yet.
 _FIRST = "start"
 
@@ -80,7 +83,7 @@ class SnapshotQueue:
         budget, now = self._rest.budget, self._clock.monotonic()
         jobs = sorted(self._jobs.values(), key=lambda job: (job.not_before > now, job.is_first, job.since))
         return {
-            job.symbol: round(budget.banned_s + max(job.not_before - now, budget.weight.queue_s(weight * place)), 1)
+            job.symbol: round(max(budget.banned_s, job.not_before - now, budget.weight.queue_s(weight * place)), 1)
             for place, job in enumerate(jobs, start=1)
         }
 
@@ -121,7 +124,8 @@ class SnapshotQueue:
 
     async def _sleep(self, seconds: float) -> None:
         self._wake.clear()
-        waits = [asyncio.ensure_future(self._wake.wait()), asyncio.ensure_future(self._clock.sleep(seconds))]
+        reasons = self._wake.wait(), self._clock.sleep(max(_SHORTEST_S, seconds))
+        waits: list[asyncio.Future[Any]] = [asyncio.ensure_future(reason) for reason in reasons]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:

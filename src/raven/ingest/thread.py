@@ -179,9 +179,11 @@ class Ingest:
                     self.engine.desync(instrument, "paused")
 
     async def _end(self) -> None:
-        for task in list(self._background):
+        background = list(self._background)
+        for task in background:
             task.cancel()
-        await asyncio.gather(*(feed.stop() for feed in self.feeds.values()))
+        self.collections.stop()
+        await asyncio.gather(*background, *(feed.stop() for feed in self.feeds.values()), return_exceptions=True)
 
     async def call(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Run a coroutine on the ingest loop and wait for it on the caller's.

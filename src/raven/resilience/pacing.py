@@ -70,6 +70,7 @@ class Pacer:
         self._used += units
 
     def _forget(self) -> None:
-        edge = self._clock.monotonic() - self._window_s
+        # A microsecond early: times are sums of floats, and who waits for the last bit of one would wait for ever.
+        edge = self._clock.monotonic() - self._window_s + 1e-6
         while self._taken and self._taken[0][0] <= edge:
             self._used -= self._taken.popleft()[1]
