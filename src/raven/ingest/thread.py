@@ -183,7 +183,8 @@ class Ingest:
         for task in background:
             task.cancel()
         self.collections.stop()
-        await asyncio.gather(*background, *(feed.stop() for feed in self.feeds.values()), return_exceptions=True)
+        await asyncio.gather(*background, return_exceptions=True)
+        await asyncio.gather(*(feed.stop() for feed in self.feeds.values()))
 
     async def call(self, work: Coroutine[Any, Any, Result]) -> Result:
         """Run a coroutine on the ingest loop and wait for it on the caller's.

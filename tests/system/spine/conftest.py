@@ -21,7 +21,6 @@ from raven.topics import DataType
 
 VENUE_OF = {"usdm": "binance_futures", "spot": "binance_spot", "coinm": "binance_coinm"}
 GAP = 7
-STALE = 2
 _PARTS = ("published", "rejected", "ignored", "gap", "pending")
 
 
@@ -38,12 +37,18 @@ def assert_balanced(ingest: Ingest) -> None:
         assert count["received"] == sum(count[part] for part in _PARTS), (venue, symbol, count)
 
 
-def assert_in_order_or_marked(records: list[Record]) -> None:
-    """No record is missing between two that a reader saw, unless a gap mark stands there.
+def assert_in_order_or_marked(records: list[Record], *, ids_in_a_row: bool = False) -> None:
+    """No record is missing between two that a reader saw; with `ids_in_a_row` (trades) no id of the venue is, either.
 
-    The ring counts without holes. Trade ids rise by one, or a mark names exactly those that are missing.
+    What the venue did not send is named by a gap mark: `(data type, count, first id, last id, reason, repaired)`.
     """
+    assert records, "the reader saw nothing"
     assert all(after.sequence == before.sequence + 1 for before, after in pairwise(records))
+    expected = 0
+    for record in records if ids_in_a_row else ():
+        first, last = (record.body[2], record.body[3]) if record.kind == GAP else (record.id, record.id)
+        assert expected in (0, first), f"ids {expected} to {first - 1} are missing and no mark says so"
+        expected = last + 1
 
 
 @dataclass
@@ -115,5 +120,6 @@ def spine() -> Callable[..., Any]:
 
 
 @pytest.fixture
-def in_order() -> Callable[[list[Record]], None]:
+def in_order() -> Callable[..., None]:
+    """Return the check of what a reader saw, see `assert_in_order_or_marked`."""
     return assert_in_order_or_marked

@@ -81,7 +81,7 @@ async def test_a_recording_ends_with_the_expected_books_and_trades(
             assert count["ignored"] == book["dropped_before_snapshot"]
             assert (count["rejected"], count["gap"], count["sequence_errors"]) == (0, 0, 0)
             for kind in KINDS:
-                in_order(seen[symbol, kind])
+                in_order(seen[symbol, kind], ids_in_a_row=kind is DataType.TRADES)
             assert len(seen[symbol, DataType.TRADES]) == trades
             assert len(seen[symbol, DataType.QUOTES]) == one["book_tickers"]
             # One state for the snapshot, one for every diff applied since: each had the right top.
@@ -115,8 +115,8 @@ async def test_a_recording_of_a_made_up_market_ends_with_the_book_that_was_made_
         assert (count["trades"], count["quotes"]) == (counts["aggTrade"], counts["bookTicker"])
         assert count["received"] == sum(counts.values())
         assert (count["rejected"], count["gap"], count["sequence_errors"]) == (0, 0, 0)
-        for records in seen.values():
-            in_order(records)
+        for (_, kind), records in seen.items():
+            in_order(records, ids_in_a_row=kind is DataType.TRADES)
 
 
 async def record(path: Path, market: str, symbol: str) -> tuple[TrueBook, dict[str, int]]:
@@ -127,6 +127,7 @@ async def record(path: Path, market: str, symbol: str) -> tuple[TrueBook, dict[s
     prefix = {"spot": "/api/v3", "usdm": "/fapi/v1", "coinm": "/dapi/v1"}[market]
     counts = dict.fromkeys(kinds, 0)
     lines: list[bytes] = []
+    last_id, complete = 0, asyncio.Event()
     config = ExchangeConfig(markets=(market,), symbols=("BTCUSDT",), rate=400, levels=150, seed=23)
     async with Exchange(config, Timeline()) as exchange, aiohttp.ClientSession() as session:
 
@@ -136,7 +137,10 @@ async def record(path: Path, market: str, symbol: str) -> tuple[TrueBook, dict[s
         async def listen(socket: aiohttp.ClientWebSocketResponse) -> None:
             async for message in socket:
                 keep(message.data.encode())
-                counts[json.loads(message.data)["stream"].split("@")[1]] += 1
+                event = json.loads(message.data)
+                counts[event["stream"].split("@")[1]] += 1
+                if event["stream"].endswith("@100ms") and event["data"]["u"] == last_id:
+                    complete.set()
 
         sockets = []
         for route, some in routes:
@@ -149,10 +153,12 @@ async def record(path: Path, market: str, symbol: str) -> tuple[TrueBook, dict[s
                 async with session.get(f"{exchange.rest_url}{prefix}/depth?symbol={symbol}&limit=1000") as answer:
                     keep(await answer.read())
         exchange.pause()
-        await exchange.advance(1.0)
         truth = exchange.book(symbol)
+        last_id = truth.update_id
+        await exchange.advance(1.0)
+        await asyncio.wait_for(complete.wait(), 10)
         for socket in sockets:
             await socket.close()
         await asyncio.gather(*listeners)
-    path.write_bytes(gzip.compress(b"".join(lines)))
+    await asyncio.to_thread(path.write_bytes, gzip.compress(b"".join(lines)))
     return truth, counts
