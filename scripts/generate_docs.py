@@ -17,13 +17,14 @@ PAGES = {
     "config.md": "raven.config.reference",
     "metrics.md": "raven.observe.reference",
     "grpc.md": "raven.serve.reference",
+    "validation.md": "validation_reference",
 }
 
 
 def main() -> int:
     """Write or check every page; return the exit code."""
     check = "--check" in sys.argv[1:]
-    sys.path.insert(0, str(PROJECT / "src"))
+    sys.path[:0] = [str(PROJECT / "src"), str(PROJECT / "scripts")]
     stale = []
     for page, module in PAGES.items():
         try:

@@ -150,10 +150,11 @@ impl IdClock {
         self.newest_ns = exchange_ns;
     }
 
-    /// Was an old id sent so much later than the newest one that the ids must have started anew?
+    /// Was an old id sent so much later than the newest one that the ids must have started anew? Also when no id was
+    /// ever good: then the first ones were wrong.
     #[cold]
     pub fn has_restarted(&self, exchange_ns: i64, margin_ns: i64) -> bool {
-        self.newest_ns != 0 && exchange_ns > self.newest_ns.saturating_add(margin_ns)
+        exchange_ns > self.newest_ns.saturating_add(margin_ns)
     }
 }
 

@@ -32,7 +32,7 @@ impl Instrument {
                 flags = flags::AFTER_GAP;
                 notice = Some(Notice::Gap(missing));
             }
-            TradeOrder::Duplicate if self.trades_have_restarted(policy, recv_ns, trade) => {
+            TradeOrder::Duplicate | TradeOrder::Late if self.trades_have_restarted(policy, recv_ns, trade) => {
                 self.trade_ids.restart(trade.id);
                 self.counters.sequence_errors += 1;
                 // Nobody can know how many came before it.

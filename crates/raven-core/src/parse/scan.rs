@@ -119,6 +119,9 @@ impl<'a> Scanner<'a> {
     }
 
     fn long_member(&mut self) -> Result<Key, Reject> {
+        if self.peek()? != b'"' {
+            return Err(self.refuse(Reason::MalformedJson));
+        }
         let name = self.string()?;
         self.expect(b':')?;
         let mut packed = 0u64;
