@@ -120,11 +120,11 @@ $(BENCHES): $(VENV)/.native $(VENV)/.dev
 ##@ Operate
 .PHONY: health status urls
 health: ## Ask a running server how it is
-	@$(SH_PY) scripts/ask.py health
+	@python=$(SH_PY) && $$python scripts/ask.py health
 status: ## Ask a running server whether it can do its job
-	@$(SH_PY) scripts/ask.py ready
+	@python=$(SH_PY) && $$python scripts/ask.py ready
 urls: ## Show where everything is served
-	@$(SH_PY) scripts/ask.py urls
+	@python=$(SH_PY) && $$python scripts/ask.py urls
 SH_PY = $$(if [ -x $(PY) ]; then echo $(PY); else ./scripts/prerequisites.sh python; fi)
 
 # Each of these belongs to a later stage; saying so beats pretending.

@@ -1,3 +1,4 @@
+import shutil
 import subprocess
 from pathlib import Path
 
@@ -43,3 +44,19 @@ def test_make_alone_lists_the_verbs() -> None:
 
     assert answer.returncode == 0
     assert all(verb in answer.stdout for verb in ("run", "test", "check", "bench", "deploy"))
+
+
+@pytest.mark.parametrize("target", ["health", "status", "urls"])
+def test_without_python_only_the_missing_python_is_told(target: str, tmp_path: Path) -> None:
+    for tool in ("sh", "make", "find", "sed", "sort", "head", "mkdir", "touch"):
+        where = shutil.which(tool)
+        assert where is not None
+        (tmp_path / tool).symlink_to(where)
+    answer = subprocess.run(
+        [str(tmp_path / "make"), target, f"VENV={tmp_path}/none"],
+        cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60, env={"PATH": str(tmp_path)},
+    )  # fmt: skip
+
+    assert answer.returncode != 0
+    assert "missing: Python 3.11 or newer" in answer.stderr
+    assert "denied" not in answer.stderr

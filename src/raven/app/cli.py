@@ -12,10 +12,11 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from raven import __version__
+from raven import __version__, registry
+from raven.app.commands import HELP_NAMES, Command
 from raven.app.lifecycle import exit_soon
 from raven.app.options import RunOptions
-from raven.config import Loaded, load, render
+from raven.config import Settings, load, render
 from raven.config.fields import LOG_LEVELS
 from raven.errors import ConfigurationError, RavenError
 
@@ -27,11 +28,11 @@ EXIT_USAGE = 2
 EPILOG = """\
 [bold]Examples[/]
 
-  raven --demo                            a generated market on this machine, no internet
+  raven --demo                         a generated market, no internet
   raven --venue binance_futures --symbols BTCUSDT,ETHUSDT
   raven --replay monday.gz tuesday.gz --speed 10
-  raven --config mine.toml --validate     check and exit
-  raven --print-config                    every setting, and where it comes from
+  raven --config mine.toml --validate  check and exit
+  raven --print-config                 every setting and its origin
 
 Settings: config/default.toml, the file of RUN_MODE, --config, RAVEN__SECTION__KEY, these options; later wins.
 """
@@ -46,7 +47,7 @@ app = typer.Typer(
     name="raven",
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
-    context_settings={"help_option_names": ["--help", "-h"]},
+    context_settings=HELP_NAMES,
 )
 
 
@@ -56,9 +57,9 @@ def _show_version(asked: bool) -> None:
         raise typer.Exit
 
 
-@app.command(epilog=EPILOG)
+@app.command(cls=Command, epilog=EPILOG)
 def raven(
-    replay_more: Annotated[list[Path] | None, typer.Argument(hidden=True, metavar="FILE...")] = None,
+    replay_more: Annotated[list[Path] | None, typer.Argument(hidden=True, metavar="FILE")] = None,
     venue: Annotated[
         list[str] | None,
         typer.Option(
@@ -167,7 +168,13 @@ def raven(
     if print_config:
         typer.echo(render(loaded), nl=False)
     if validate:
-        typer.echo(_summary(loaded), err=print_config)
+        for name in loaded.settings.feeds.venues:
+            registry.load(registry.VENUES, name, "venue")
+        files = ", ".join(str(path) for path in loaded.files) or "no file"
+        typer.echo(f"configuration is valid ({files})", err=print_config)
+    if validate or not print_config:
+        for note in _notes(loaded.settings):
+            typer.echo(f"note: {note}", err=not validate or print_config)
     if print_config or validate:
         return
     options = RunOptions(demo=demo, replay=recordings, speed=speed, live_view=not plain)
@@ -193,20 +200,14 @@ def _parts(values: list[str] | None) -> list[str] | None:
     return [part for value in values for part in value.replace(",", " ").split()] if values else None
 
 
-def _summary(loaded: Loaded) -> str:
-    settings = loaded.settings
-    files = ", ".join(str(path) for path in loaded.files) or "no file"
-    lines = [f"configuration is valid ({files})"]
+def _notes(settings: Settings) -> list[str]:
     # What is set but does nothing yet is said, so that nobody believes their data is being stored.
     waiting = [
         ("journal", settings.journal.enabled),
         ("shm", settings.shm.enabled),
         *((name, bool(getattr(settings, name).url)) for name in ("redis", "influx", "timescale", "questdb", "nats")),
     ]
-    for name, is_set in waiting:
-        if is_set:
-            lines.append(f"note: [{name}] is configured, but this version does not use it yet")
-    return "\n".join(lines)
+    return [f"[{name}] is configured, but this version does not use it yet" for name, is_set in waiting if is_set]
 
 
 def main() -> None:

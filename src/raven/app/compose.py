@@ -140,7 +140,7 @@ class _Server:
         try:
             await self.face.start()
         except OSError as error:
-            raise ConfigurationError(f"gRPC: {error}; set server.port or --port to a free one") from None
+            raise ConfigurationError(f"gRPC {error} (server.port, --port)") from None
         self.health.set("grpc", Status.HEALTHY)
 
     async def _start_watching(self, lifecycle: Lifecycle) -> None:
@@ -159,8 +159,17 @@ class _Server:
         for venue, shards in self.ingest.status().items():
             lost = [shard for shard in shards if not shard["connected"] and shard["streams"]]
             status = Status.HEALTHY if not lost else Status.UNHEALTHY if len(lost) == len(shards) else Status.DEGRADED
-            reason = "; ".join(f"{shard['url']}: {shard['last_error'] or 'connecting'}" for shard in lost)
+            reason = "; ".join(connection_trouble(shard["url"], shard["last_error"]) for shard in lost)
             self.health.set(venue, status, reason, critical=False)
+
+    def _troubles(self) -> list[str]:
+        """Say for people which connections cannot be made; one still at its first attempt is no trouble."""
+        return [
+            f"{venue}: {connection_trouble(shard['url'], shard['last_error'])}; trying again"
+            for venue, shards in self.ingest.status().items()
+            for shard in shards
+            if shard["streams"] and not shard["connected"] and shard["last_error"]
+        ]
 
     def _books_not_in_sync(self) -> str | None:
         rows = self.ingest.books()
@@ -184,8 +193,19 @@ class _Server:
         )
         log.info("raven is up", grpc=endpoints.grpc, health=endpoints.health_url, source=self._source)
         return EngineView(
-            self.ingest.engine, self.hub, self._instruments, self.ingest.is_connected, self.face.stats, endpoints
+            self.ingest.engine,
+            self.hub,
+            self._instruments,
+            self.ingest.is_connected,
+            self.face.stats,
+            endpoints,
+            troubles=self._troubles,
         )
+
+
+def connection_trouble(url: str, last_error: str) -> str:
+    """Say what is wrong with a connection that is not there, naming its address once."""
+    return last_error if last_error.startswith(url) else f"{url}: {last_error or 'connecting'}"
 
 
 def venue_plans(settings: Settings) -> list[VenuePlan]:

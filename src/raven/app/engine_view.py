@@ -94,14 +94,20 @@ class EngineView:
         grpc_stats: Callable[[], Mapping[str, int]],
         endpoints: Endpoints,
         clock: Clock | None = None,
+        *,
+        troubles: Callable[[], Sequence[str]] = tuple,
     ) -> None:
-        """`instruments` lists `(venue, symbol, handle)`; `is_connected` is asked with venue and symbol."""
+        """`instruments` lists `(venue, symbol, handle)`; `is_connected` is asked with venue and symbol.
+
+        `troubles` says in words what does not work just now.
+        """
         self._engine = engine
         self._hub = hub
         self._instruments = instruments
         self._is_connected = is_connected
         self._grpc_stats = grpc_stats
         self._endpoints = endpoints
+        self._troubles = troubles
         self._clock = clock or SystemClock()
         self._started = self._clock.monotonic()
         self._rates: dict[tuple[object, str], _Rate] = {}
@@ -128,6 +134,7 @@ class EngineView:
             grpc=self._endpoints.grpc,
             health_url=self._endpoints.health_url,
             metrics_url=self._endpoints.metrics_url,
+            troubles=self._troubles(),
         )
 
     def _row(self, venue: str, symbol: str, handle: int) -> ViewRow:

@@ -35,6 +35,7 @@ SPARK_BARS = "▁▂▃▄▅▆▇█"
 # Narrower terminals get the header in two columns, and the table without its least needed columns.
 WIDE_HEADER = 104
 ESSENTIAL_COLUMNS = 5
+MOST_TROUBLES = 3
 
 STATE_STYLE = {"synced": "green", "resyncing": "yellow", "stale": "red", "waiting": "bright_black"}
 STATE_MARK = {"synced": "●", "resyncing": "◐", "stale": "○", "waiting": "·"}
@@ -85,6 +86,8 @@ class ViewTotals:
     """`host:port`."""
     health_url: str
     metrics_url: str
+    troubles: Sequence[str] = ()
+    """What does not work just now, in words."""
 
 
 class ViewSource(Protocol):
@@ -129,9 +132,11 @@ class LiveView:
             self.look()
         assert self._seen is not None
         rows, totals = self._seen
-        room = max(3, height - (11 if width >= WIDE_HEADER else 15))
+        troubles = [Text(f"  ✗ {trouble}", style="bold red") for trouble in totals.troubles[:MOST_TROUBLES]]
+        told_on = sum(1 + (len(trouble) - 1) // width for trouble in troubles)
+        room = max(3, height - told_on - (11 if width >= WIDE_HEADER else 15))
         shown = rows[:room]
-        parts: list[RenderableType] = [_header(totals, rows, width), self._table(shown, width)]
+        parts: list[RenderableType] = [_header(totals, rows, width), *troubles, self._table(shown, width)]
         if len(rows) > len(shown):
             parts.append(Text(f"  … and {len(rows) - len(shown)} more symbols", style="bright_black"))
         parts.append(_footer(totals))
@@ -300,9 +305,14 @@ async def show(
 async def _show_live(view: LiveView, console: Console, clock: Clock) -> None:
     # stderr is redirected so that log lines scroll above the table instead of through it.
     with Live(console=console, auto_refresh=False, redirect_stderr=True, redirect_stdout=False) as screen:
+        size = console.size
         try:
             while True:
                 view.look()
+                if console.size != size:
+                    # The terminal has wrapped the last table its own way; what is left of it cannot be written over.
+                    size = console.size
+                    console.clear()
                 screen.update(view.render(console.width, console.height), refresh=True)
                 await clock.sleep(REFRESH_S)
         except asyncio.CancelledError:
@@ -311,6 +321,8 @@ async def _show_live(view: LiveView, console: Console, clock: Clock) -> None:
 
 
 async def _show_lines(source: ViewSource, clock: Clock) -> None:
+    # Rates are differences between two looks: without this one the first line would say that nothing happened.
+    source.rows(), source.totals()
     while True:
         await clock.sleep(PLAIN_EVERY_S)
         rows, totals = source.rows(), source.totals()

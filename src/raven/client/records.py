@@ -57,6 +57,11 @@ class Trade(Record, frozen=True, gc=False):
     trade_id: str
     """The venue's id, of the single trade or of the aggregate."""
 
+    def __str__(self) -> str:
+        """Show what happened; `repr` shows every field."""
+        marks = f", {self.quality.name}" if self.flags else ""
+        return f"Trade({self.symbol} {self.side} {self.quantity:g} @ {self.price}, id {self.trade_id}{marks})"
+
 
 class OrderBook(Record, frozen=True, gc=False):
     """The best levels of both sides: always the whole state, never a change of it."""
@@ -111,7 +116,7 @@ class Quote(Record, frozen=True, gc=False):
 
 
 class Candle(Record, frozen=True, gc=False):
-    """One bar; it is sent again as it grows, with the same open time."""
+    """One bar, sent when it is complete."""
 
     open_time_ms: int
     """Milliseconds since 1970."""

@@ -70,9 +70,9 @@ def _parse_type(kind: str | DataType) -> DataType:
     if name in known:
         return known[name]
     near = difflib.get_close_matches(name, known, n=1)
-    hint = f"; did you mean {near[0]!r}?" if near else ""
+    hint = f"did you mean {near[0]!r}? Known" if near else "known"
     names = ", ".join(member.name.lower() for member in DataType)
-    raise ConfigurationError(f"types has {kind!r}, which is no data type{hint} Known: {names}")
+    raise ConfigurationError(f"types has {kind!r}, which is no data type; {hint}: {names}")
 
 
 def build_want(

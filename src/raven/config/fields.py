@@ -55,7 +55,7 @@ def _log_level(value: Any) -> Any:
     text = str(value).strip().lower()
     text = {"warning": "warn", "critical": "error", "fatal": "error"}.get(text, text)
     if text not in LOG_LEVELS:
-        raise ValueError(f"{value!r} is not a log level; expected one of {', '.join(LOG_LEVELS)}")
+        raise ValueError(f"not a log level; expected one of {', '.join(LOG_LEVELS)}")
     return text
 
 

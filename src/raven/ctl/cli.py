@@ -10,32 +10,52 @@ import msgspec
 import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
+from raven import __version__
+from raven.app.commands import HELP_NAMES, Command, Group
 from raven.ctl.replay import Replay, replay_files
 from raven.errors import RavenError
 
 __all__ = ["app", "main"]
 
+_ANY_WIDTH = 10_000
+
 app = typer.Typer(
     name="ravenctl",
+    cls=Group,
     help="Look at recordings and at running Raven services.",
     no_args_is_help=True,
     rich_markup_mode="rich",
+    context_settings=HELP_NAMES,
 )
 
 
+def _show_version(asked: bool) -> None:
+    if asked:
+        typer.echo(f"ravenctl {__version__}")
+        raise typer.Exit
+
+
 @app.callback()
-def _root() -> None:
+def _root(
+    _version: Annotated[
+        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+) -> None:
     """Look at recordings and at running Raven services."""
 
 
 @app.command(
-    epilog="Examples:\n\n  ravenctl replay btcusdt.gz\n\n  ravenctl replay day1.gz day2.gz --report > report.json"
+    cls=Command,
+    epilog="Examples:\n\n  ravenctl replay btcusdt.gz\n\n  ravenctl replay day1.gz day2.gz --report > report.json",
 )
 def replay(
-    files: Annotated[list[Path], typer.Argument(help="Recordings; several files are one, in the order given.")],
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE", help="Recordings; several files are one, in the order given.")
+    ],
     report: Annotated[bool, typer.Option("--report", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
     """Run recordings through the engine and show what they hold and whether the books are right."""
@@ -46,7 +66,7 @@ def replay(
             return
         result = _with_progress(files)
     except RavenError as error:
-        Console(stderr=True).print(f"[red]error:[/] {error.message}", highlight=False)
+        typer.secho(f"error: {error.message}", fg="red", err=True)
         raise typer.Exit(1) from None
     _show(result, files)
 
@@ -63,20 +83,28 @@ def _show(result: Replay, files: list[Path]) -> None:
     document = result.report(files)
     console.print(
         f"[bold]{document['lines']:,}[/] messages over [bold]{float(document['span_s']):.1f} s[/], "
-        f"{document['market']}, {len(document['symbols'])} symbol(s), {len(document['rejected'])} refused"
+        f"{document['market']}, {_counted(len(document['symbols']), 'symbol')}, {len(document['rejected'])} refused"
     )
     caption = "gaps: update ids / trade ids · tickers: tops equal to the venue's own"
-    table = Table(header_style="bold", box=SIMPLE_HEAD, caption=caption)
+    table = Table(header_style="bold", box=SIMPLE_HEAD, caption=caption, padding=(0, 1), collapse_padding=True)
     table.add_column("symbol", no_wrap=True)
     for name in ("applied", "gaps", "trades", "tickers", "bid", "ask", "book hash"):
         table.add_column(name, justify="right", no_wrap=True)
     for symbol, row in document["symbols"].items():
         table.add_row(symbol, *_cells(row))
+    # On a narrow terminal the lines wrap: a figure with its end cut off would be another figure.
+    needed = Measurement.get(console, console.options.update(width=_ANY_WIDTH), table).maximum
+    console.width = max(console.width, needed)
     console.print(table)
     for file, line, reason, offset in document["rejected"][:10]:
-        console.print(f"refused: {files[file]}:{line}: {reason} at byte {offset}", style="yellow", highlight=False)
+        refused = f"refused: {files[file]}:{line}: {reason} at byte {offset}"
+        console.print(refused, style="yellow", highlight=False, soft_wrap=True)
     if len(document["rejected"]) > 10:
         console.print(f"… and {len(document['rejected']) - 10:,} more; see --report", style="yellow")
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"
 
 
 def _cells(row: dict[str, Any]) -> list[str]:

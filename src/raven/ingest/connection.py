@@ -1,6 +1,7 @@
 """One socket to a venue: frames go straight into the engine, everything else is told to its owner.
 
-The hot path is `_on_data`: hand the memoryview over with the time it came, look at one bit of the answer.
+The hot path is `on_ws_frame`: stamp the time, hand the memoryview over, look at one bit of the answer. It calls nothing
+else and makes no object of its own: a call more per frame costs a tenth of what all of it takes.
 """
 
 from __future__ import annotations
@@ -26,6 +27,9 @@ __all__ = ["Connection", "FrameEngine", "SocketRules", "batches"]
 
 log = get_logger("ingest")
 
+# Looked up once: these are read for every frame.
+_TEXT = WSMsgType.TEXT
+_EVENTS_PENDING = EVENTS_PENDING
 # A half-open connection says nothing for ever: after this much silence we ask, and hang up without an answer. Both are
 # longer than the pause between two events of a live connection, so in practice no ping of ours is ever sent.
 _ASK_AFTER_S = 10.0
@@ -73,7 +77,7 @@ class Connection(WSListener):
         """Data frames so far; while the connection is held, answers are not counted."""
         self.closed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         """Why it ended, once it has."""
-        self._engine = engine
+        self._on_frame = engine.on_frame
         self._on_events = on_events
         self._rules = rules
         self._limit_bytes = rules.max_frame_bytes * _FRAME_FACTOR
@@ -160,7 +164,15 @@ class Connection(WSListener):
     def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
         """Take one frame."""
         recv_ns = time_ns()
-        if frame.msg_type == WSMsgType.TEXT and frame.fin:
+        if frame.msg_type is _TEXT and frame.fin and self._held is None:
+            self.frames += 1
+            try:
+                if self._on_frame(self.handle, recv_ns, frame.get_payload_as_memoryview()) & _EVENTS_PENDING:
+                    self._on_events()
+            except Exception as error:
+                # A bug that one frame brings out must not end the connection: the next one would bring it out again.
+                record_error(error, f"a frame of {self.url}")
+        elif frame.msg_type == WSMsgType.TEXT and frame.fin:
             self._on_data(recv_ns, frame.get_payload_as_memoryview())
         elif frame.msg_type in (WSMsgType.TEXT, WSMsgType.BINARY, WSMsgType.CONTINUATION):
             self._on_part(recv_ns, frame)
@@ -187,10 +199,9 @@ class Connection(WSListener):
     def _feed(self, recv_ns: int, payload: Buffer) -> None:
         self.frames += 1
         try:
-            if self._engine.on_frame(self.handle, recv_ns, payload) & EVENTS_PENDING:
+            if self._on_frame(self.handle, recv_ns, payload) & _EVENTS_PENDING:
                 self._on_events()
         except Exception as error:
-            # A bug that one frame brings out must not end the connection: the next one would bring it out again.
             record_error(error, f"a frame of {self.url}")
 
     def _hold(self, recv_ns: int, payload: bytes) -> None:

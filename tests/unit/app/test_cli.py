@@ -129,6 +129,37 @@ def test_print_config_masks_secrets_and_exits(
     assert "# --port" in out
 
 
+def test_validate_refuses_a_venue_that_does_not_exist(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code = call(monkeypatch, "--validate", "--venue", "binance_futurs")
+
+    assert code == 2
+    assert "did you mean 'binance_futures'?" in capsys.readouterr().err
+
+
+def test_a_run_says_which_settings_do_nothing_yet(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    call(monkeypatch, "--database-url", "http://db.test:8086")
+
+    assert ran.settings is not None
+    assert "note: [influx] is configured, but this version does not use it yet" in capsys.readouterr().err
+
+
+def test_the_help_shows_no_value_behind_a_flag_and_fits_a_terminal(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    call(monkeypatch, "-h")
+
+    out = capsys.readouterr().out
+    assert "bool" not in out.lower()
+    assert "[OPTIONS] [FILE]..." in out
+    examples = [line.strip() for line in cli.EPILOG.splitlines() if line.startswith("  raven")]
+    assert [example for example in examples if example not in out] == []
+
+
 def test_version_is_printed(ran: Ran, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     assert call(monkeypatch, "--version") == 0
     assert capsys.readouterr().out == f"raven {__version__}\n"

@@ -1,10 +1,10 @@
-"""How much memory the rings get, by what is configured."""
+"""How much memory the rings get, by what is configured, and how a lost connection is told."""
 
 from __future__ import annotations
 
 import pytest
 
-from raven.app.compose import ring_bytes
+from raven.app.compose import connection_trouble, ring_bytes
 
 KIB, MIB = 1024, 1024 * 1024
 
@@ -32,3 +32,15 @@ def test_the_rings_of_a_symbol_hold_a_few_books_however_deep(depth: int) -> None
     book_ring = ring_bytes(1, 1, book_depth=depth) // 2
 
     assert book_ring >= 16 * (32 * depth)
+
+
+@pytest.mark.parametrize(
+    ("last_error", "told"),
+    [
+        ("", "wss://h/ws: connecting"),
+        ("wss://h/ws: cannot connect: no such host", "wss://h/ws: cannot connect: no such host"),
+        ("closed by the venue", "wss://h/ws: closed by the venue"),
+    ],
+)
+def test_a_lost_connection_is_told_with_its_address_once(last_error: str, told: str) -> None:
+    assert connection_trouble("wss://h/ws", last_error) == told

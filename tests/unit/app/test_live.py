@@ -123,6 +123,18 @@ def test_the_chart_follows_the_mid_price() -> None:
     assert "▁▂▃▄▅▆▇█" in drawn(view)
 
 
+@pytest.mark.parametrize("width", [80, 150])
+def test_what_does_not_work_is_said_above_the_table_and_still_fits(width: int) -> None:
+    trouble = "demo_futures: wss://exchange.test/public/stream: cannot connect: name or service not known; trying again"
+    view = LiveView(Scripted([BTC] * 40, replace(TOTALS, troubles=[trouble] * 9)))
+
+    text = drawn(view, width, 30)
+
+    assert "name or service not known" in " ".join(text.split())
+    assert text.count("✗") == live.MOST_TROUBLES
+    assert len(text.splitlines()) <= 30
+
+
 async def test_without_a_terminal_a_log_line_is_written_now_and_then(
     clock: ManualClock, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -136,6 +148,19 @@ async def test_without_a_terminal_a_log_line_is_written_now_and_then(
 
     assert len(lines) == 2
     assert lines[0] | {"symbols": 1, "synced": 1, "clients": 2, "gaps": 2} == lines[0]
+
+
+async def test_the_first_log_line_already_has_rates(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
+    looks: list[float] = []
+    source = Scripted([BTC])
+    monkeypatch.setattr(source, "totals", lambda: looks.append(clock.monotonic()) or TOTALS)
+    began = clock.monotonic()
+    task = asyncio.create_task(show(source, live=False, clock=clock))
+
+    await clock.advance(11)
+    task.cancel()
+
+    assert [look - began for look in looks] == [0, live.PLAIN_EVERY_S]
 
 
 async def test_on_a_terminal_the_table_is_drawn_again_and_again(clock: ManualClock) -> None:
@@ -152,3 +177,20 @@ async def test_on_a_terminal_the_table_is_drawn_again_and_again(clock: ManualClo
 
     assert "61000.50" in screen.getvalue()
     assert "59999.90" in screen.getvalue()
+
+
+async def test_a_terminal_that_changes_its_size_is_drawn_afresh(clock: ManualClock) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, width=120, height=30)
+    task = asyncio.create_task(show(Scripted([BTC]), console=console, clock=clock))
+    await clock.advance(0.6)
+    before = screen.getvalue()
+    console.size = (80, 30)
+
+    await clock.advance(0.6)
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    clear = "\x1b[2J"
+    assert clear not in before
+    assert clear in screen.getvalue()
