@@ -207,7 +207,7 @@ fn check(topics: &mut Vec<Topic>, message: &MarketDataMessage, seen: &mut Seen) 
     };
     seen.messages += 1;
     seen.lost_and_marked += lost;
-    if seen.messages % 256 == 0 && message.flags & SNAPSHOT == 0 {
+    if seen.messages.is_multiple_of(256) && message.flags & SNAPSHOT == 0 {
         seen.late_ns.push(unix_ns() - message.receive_time_ns);
     }
     let Some(topic) = topics.iter_mut().find(|topic| topic.kind == kind && topic.symbol == *symbol) else {
