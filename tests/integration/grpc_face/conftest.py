@@ -222,6 +222,8 @@ async def make_scene() -> AsyncIterator[MakeScene]:
 
     async def make(limits: Limits | None = None, listen_port: int = 0, **options: Any) -> Scene:
         market = Market(_core.Hub())
+        # A client that a busy machine starves is not dead; tests about dead peers say so themselves.
+        options.setdefault("keepalive_seconds", 60.0)
         server = _core.GrpcServer(market.hub, port=listen_port, **options)
         fanout = Fanout(market, server, limits=limits)
         face = GrpcFace(server, fanout)

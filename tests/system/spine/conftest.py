@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import asyncio
+import json
+import os
+import subprocess
+import sys
+import threading
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Any
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
 
+import psutil
 import pytest
 
 from raven._core import Hub, Reader, Record
@@ -123,3 +131,77 @@ def spine() -> Callable[..., Any]:
 def in_order() -> Callable[..., None]:
     """Return the check of what a reader saw, see `assert_in_order_or_marked`."""
     return assert_in_order_or_marked
+
+
+class Program:
+    """`raven` in a process of its own, on free ports. A context manager: inside it, it is up."""
+
+    def __init__(self, folder: Path, *arguments: str) -> None:
+        config = folder / "test.toml"
+        config.write_text('[monitoring]\nlog_format = "json"\n[feeds]\nstate_dir = ""\n')
+        main = "import sys; from raven.app.cli import main; sys.argv[0] = 'raven'; main()"
+        ports = ("--port", "0", "--monitoring-port", "0")
+        self._command = [sys.executable, "-c", main, "--config", str(config), "--plain", *ports, *arguments]
+        self._folder = folder
+        self._process: subprocess.Popen[str] | None = None
+        self._up = threading.Event()
+        self.lines: list[str] = []
+        """What it said."""
+        self.address = ""
+        self.http = ""
+
+    @property
+    def process(self) -> psutil.Process:
+        assert self._process is not None
+        return psutil.Process(self._process.pid)
+
+    def end(self, number: int) -> int:
+        """Send a signal and return the exit code."""
+        assert self._process is not None
+        self._process.send_signal(number)
+        return self._process.wait(15)
+
+    def __enter__(self) -> Self:
+        source = Path(__file__).resolve().parents[3] / "src"
+        environment = os.environ | {"PYTHONPATH": str(source)}
+        self._process = subprocess.Popen(
+            self._command, cwd=self._folder, env=environment, text=True, stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
+        )  # fmt: skip
+        self._reader = threading.Thread(target=self._read, args=(self._process,), daemon=True)
+        self._reader.start()
+        if not self._up.wait(60):
+            self.__exit__(None, None, None)
+            pytest.fail(f"raven did not come up: {self.lines[-5:]}")
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        assert self._process is not None
+        assert self._process.stdout is not None
+        if self._process.poll() is None:
+            self._process.terminate()
+            try:
+                self._process.wait(15)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+        self._reader.join(5)
+        self._process.stdout.close()
+
+    def _read(self, process: subprocess.Popen[str]) -> None:
+        assert process.stdout is not None
+        for line in process.stdout:
+            self.lines.append(line.rstrip())
+            if '"grpc"' in line and '"health"' in line:
+                entry = json.loads(line)
+                self.address = entry["grpc"]
+                self.http = entry["health"].removesuffix("/health")
+                self._up.set()
+
+
+@pytest.fixture
+def program(tmp_path: Path) -> Callable[..., Program]:
+    """Return `with program("--demo") as raven`: the whole program, started and ended."""
+    return lambda *arguments: Program(tmp_path, *arguments)
