@@ -264,7 +264,7 @@ fn take(tally: &mut Tally, message: &MarketDataMessage, reached: &mut u64) {
         Some(_) => {
             tally.messages += 1;
             tally.holes += message.sequence - *reached - 1;
-            if tally.messages % 64 == 0 {
+            if tally.messages.is_multiple_of(64) {
                 tally.slowest_ns.push(unix_ns() - message.receive_time_ns);
             }
         }
