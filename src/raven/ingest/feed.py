@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from difflib import get_close_matches
 from typing import Any
@@ -81,6 +81,7 @@ class VenueFeed:
         """Stream name → symbol, engine handle, data type."""
         self._shards_of: dict[str, tuple[Shard, ...]] = {}
         """Symbol → the shards of its streams; replaced and never changed, so other threads may read it."""
+        self._watches: list[Watch] | None = None
         self._tasks: set[asyncio.Task[None]] = set()
         self._listed_once = asyncio.Event()
         self._list_wanted = asyncio.Event()
@@ -197,6 +198,7 @@ class VenueFeed:
         self._note_shards(symbol)
 
     def _note_shards(self, symbol: str) -> None:
+        self._watches = None
         every = (stream for kind in DataType for stream in self.venue.streams(symbol, kind))
         shards = {self._homes[stream.name]: None for stream in every if stream.name in self._homes}
         if shards:
@@ -213,10 +215,12 @@ class VenueFeed:
         self._spawn(shard.run(), f"{self.venue.name} {stream.category} {len(self.shards)}")
         return shard
 
-    def watches(self) -> Iterable[Watch]:
-        """Return every stream that should be speaking."""
-        for name, (symbol, instrument, data_type) in self._symbols.items():
-            yield Watch(name, symbol, instrument, data_type, self._homes[name])
+    def watches(self) -> Sequence[Watch]:
+        """Return every stream that should be speaking; a list of its own, whatever is added or removed later."""
+        if self._watches is None:
+            rows = self._symbols.items()
+            self._watches = [Watch(name, *row, self._homes[name]) for name, row in rows]
+        return self._watches
 
     def is_connected(self, symbol: str) -> bool:
         """Whether all streams of a symbol are being received; called from other threads, too."""

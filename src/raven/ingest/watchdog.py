@@ -7,7 +7,7 @@ route shows: the venue accepts the subscription and sends nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -24,6 +24,7 @@ log = get_logger("watchdog")
 
 _CHECK_EVERY_S = 1.0
 _PAUSES = 20
+_STREAMS_AT_A_TIME = 64
 # Resubscribing did not help so many times: perhaps the connection is at fault. It is replaced without a gap, so the
 # streams that do speak lose nothing; not more often than this, because then it is not the connection.
 _ROTATE_AT_ALARM = 3
@@ -113,22 +114,38 @@ class Watchdog:
         """Watch for ever."""
         while True:
             await self._clock.sleep(_CHECK_EVERY_S)
-            self.check()
+            for _ in self._look():
+                await self._clock.sleep(0)
 
     def check(self) -> None:
-        """Look once."""
+        """Look once, at all streams in one go."""
+        for _ in self._look():
+            pass
+
+    def _look(self) -> Iterator[None]:
+        """Look once; pause now and then, because three thousand streams in one go would keep frames waiting."""
         now = self._clock.monotonic()
         well: dict[Shard, bool] = {}
         silent: list[Watch] = []
-        for watch in self._watches():
+        for number, watch in enumerate(self._watches(), start=1):
+            if number % _STREAMS_AT_A_TIME == 0:
+                yield
             habit = _HABITS.get(watch.data_type)
-            if habit is None or not watch.shard.is_connected or watch.name in watch.shard.refused:
+            shard = watch.shard
+            # It may have been ended, lost or refused since this look began.
+            if (
+                habit is None
+                or not shard.is_connected
+                or watch.name not in shard.streams
+                or watch.name in shard.refused
+            ):
                 continue
             if self._is_silent(watch, habit, now):
                 silent.append(watch)
                 well.setdefault(watch.shard, False)
             elif self._paces[watch.name].last_at > self._paces[watch.name].since or not habit.may_be_quiet:
                 well[watch.shard] = True
+        silent = [watch for watch in silent if watch.name in self._paces]
         self.silent.update(watch.name for watch in silent)
         self._resubscribe(silent, now)
         for shard, some_speak in well.items():
