@@ -3,7 +3,7 @@
 //! The book knows what it does not know: a snapshot of 1000 levels proves the prices between its worst bid and its
 //! worst ask; what rests further away is unknown until a diff names it.
 
-use crate::ladder::{Change, Ladder, Side};
+use crate::ladder::{Ladder, Side};
 use crate::parse::decimal::{self, POW10};
 use crate::parse::event::{Level, Scales};
 
@@ -85,14 +85,7 @@ impl Book {
     /// Apply the absolute quantities of one diff. Whether the book is still sound is asked separately.
     #[inline]
     pub fn apply(&mut self, update_id: u64, bids: &[Level], asks: &[Level]) {
-        let mut unknown = 0;
-        for level in bids {
-            unknown += u64::from(self.bids.set(level.price, level.quantity) == Change::NothingToRemove);
-        }
-        for level in asks {
-            unknown += u64::from(self.asks.set(level.price, level.quantity) == Change::NothingToRemove);
-        }
-        self.unknown_removals += unknown;
+        self.unknown_removals += self.bids.set_all(bids) + self.asks.set_all(asks);
         self.update_id = update_id;
     }
 

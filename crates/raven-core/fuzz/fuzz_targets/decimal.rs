@@ -2,7 +2,10 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use raven_core::parse::decimal::{read, read_alike, read_quoted, read_u64, write, DecimalError, Shape};
+use raven_core::parse::decimal::{read, read_quoted, read_u64, write, DecimalError};
+use raven_core::parse::event::Scales;
+use raven_core::parse::levels::levels;
+use raven_core::parse::scan::Scanner;
 
 fuzz_target!(|data: &[u8]| {
     let Some((scale, text)) = data.split_first() else { return };
@@ -11,13 +14,22 @@ fuzz_target!(|data: &[u8]| {
     let slow = read(number, scale);
     let with_room = [number, b"\",\"0.00000000\"],[\"1\""].concat();
     let near_end = [number, b"\""].concat();
-    let mut shape = Shape::default();
     for quoted in [&with_room, &near_end] {
         let expected = slow.map(|value| (value, number.len()));
         assert_eq!(read_quoted(quoted, 0, scale), expected);
-        // The second time the shape is known.
-        assert_eq!(read_alike(quoted, 0, scale, &mut shape), expected);
-        assert_eq!(read_alike(quoted, 0, scale, &mut shape), expected);
+    }
+    // A level that looks like the one before, or nearly so, is read like one that stands alone.
+    let price = "61800.20".as_bytes();
+    for known in [price, number] {
+        let array = [b"[[\"", known, b"\",\"1.5\"],[\"", number, b"\",\"12.5\"]]                        "].concat();
+        let scales = Scales { price: scale.max(2), quantity: 1 };
+        let mut levels_read = Vec::new();
+        let result = levels(&mut Scanner::new(&array, 0), scales, &mut levels_read);
+        let expected = read(known, scales.price).and(read(number, scales.price));
+        assert_eq!(result.is_ok(), expected.is_ok_and(|value| value != 0));
+        if result.is_ok() {
+            assert_eq!((levels_read[1].price, levels_read[1].quantity), (expected.expect("sound"), 125));
+        }
     }
     match slow {
         Ok(value) => {

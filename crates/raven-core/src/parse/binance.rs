@@ -4,8 +4,8 @@
 //! a few extra keys, so every object is read key by key in whatever order it comes. A decimal can be read only in the
 //! scale of its instrument, hence the `resolve` closure: it maps a symbol to the scales while the frame is being read.
 
-use super::decimal::Shape;
 use super::event::{BookTicker, Depth, Level, Scales, Stop, Trade};
+use super::levels::levels;
 use super::scan::{key, Key, Next, Scanner, Seen};
 use crate::reject::{Reason, Reject};
 
@@ -246,33 +246,6 @@ pub fn snapshot(
     require(seen, bit::UPDATE_ID | bit::BIDS | bit::ASKS, scanner)?;
     depth.first_id = depth.last_id;
     Ok(depth)
-}
-
-/// `[["61800.20","2.507"],…]`
-#[inline]
-fn levels(scanner: &mut Scanner<'_>, scales: Scales, out: &mut Vec<Level>) -> Result<(), Stop> {
-    out.clear();
-    if scanner.open(b'[', b']')? == Next::End {
-        return Ok(());
-    }
-    let mut shape = Shape::default();
-    loop {
-        scanner.expect(b'[')?;
-        let price = scanner
-            .decimal_alike(scales.price, &mut shape)
-            .map_err(|error| needs(error, |price| Scales { price, ..scales }))?;
-        if price == 0 {
-            return Err(Stop::Refused(scanner.refuse(Reason::ZeroPrice)));
-        }
-        scanner.expect(b',')?;
-        let quantity =
-            scanner.decimal(scales.quantity).map_err(|error| needs(error, |quantity| Scales { quantity, ..scales }))?;
-        scanner.expect(b']')?;
-        out.push(Level { price, quantity });
-        if scanner.next(b']')? == Next::End {
-            return Ok(());
-        }
-    }
 }
 
 /// Read one `trade` (`id_key` = `t`) or `aggTrade` (`id_key` = `a`).

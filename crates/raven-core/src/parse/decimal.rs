@@ -30,17 +30,27 @@ pub enum DecimalError {
     OutOfRange,
 }
 
-const ASCII_ZEROS: u64 = 0x3030_3030_3030_3030;
+pub(super) const ASCII_ZEROS: u64 = 0x3030_3030_3030_3030;
 
 #[inline(always)]
-fn load8(text: &[u8], at: usize) -> Option<u64> {
+pub(super) fn load8(text: &[u8], at: usize) -> Option<u64> {
     let bytes: [u8; 8] = text.get(at..at + 8)?.try_into().ok()?;
     Some(u64::from_le_bytes(bytes))
 }
 
+/// The same, also where fewer than eight bytes are left: zero bytes, which are no digits, follow the end.
+#[inline(always)]
+fn load_to_end(text: &[u8], at: usize) -> Option<u64> {
+    if let Some(word) = load8(text, at) {
+        return Some(word);
+    }
+    let left = text.len().checked_sub(at).filter(|left| *left > 0)?;
+    Some(load8(text, text.len().checked_sub(8)?)? >> (64 - 8 * left))
+}
+
 /// Number of ASCII digits at the low end of a word.
 #[inline(always)]
-fn digit_run(word: u64) -> u32 {
+pub(super) fn digit_run(word: u64) -> u32 {
     let x = word ^ ASCII_ZEROS;
     // A byte above 9 reaches its high bit; digits never carry into their neighbour, so the lowest hit is exact.
     let other = (x.wrapping_add(0x7676_7676_7676_7676) | x) & 0x8080_8080_8080_8080;
@@ -49,7 +59,7 @@ fn digit_run(word: u64) -> u32 {
 
 /// Value of the first `digits` (1..=8) ASCII digits of a word.
 #[inline(always)]
-fn digits_value(word: u64, digits: u32) -> u64 {
+pub(super) fn digits_value(word: u64, digits: u32) -> u64 {
     let aligned = (word << (64 - 8 * digits)) & 0x0f0f_0f0f_0f0f_0f0f;
     let pairs = aligned.wrapping_mul(10).wrapping_add(aligned >> 8);
     let high = (pairs & 0x0000_00ff_0000_00ff).wrapping_mul(0x000f_4240_0000_0064);
@@ -65,12 +75,12 @@ fn digits_value(word: u64, digits: u32) -> u64 {
 /// See [`DecimalError`]; decimals beyond the scale are accepted only when they are zeros.
 #[inline(always)]
 pub fn read_quoted(text: &[u8], at: usize, scale: u8) -> Result<(i64, usize), DecimalError> {
-    if let (Some(head), true) = (load8(text, at), scale <= 10) {
+    if let (Some(head), true) = (load_to_end(text, at), scale <= 10) {
         let whole_digits = digit_run(head);
         if whole_digits.wrapping_sub(1) < 7 {
             let whole = digits_value(head, whole_digits) as i64;
             let after = at + whole_digits as usize;
-            if let (Some(b'.'), Some(tail)) = (text.get(after), load8(text, after + 1)) {
+            if let (Some(b'.'), Some(tail)) = (text.get(after), load_to_end(text, after + 1)) {
                 let fraction_digits = digit_run(tail);
                 let end = after + 1 + fraction_digits as usize;
                 if fraction_digits != 0 && text.get(end) == Some(&b'"') {
@@ -94,54 +104,6 @@ pub fn read_quoted(text: &[u8], at: usize, scale: u8) -> Result<(i64, usize), De
         }
     }
     read_slowly(text, at, scale)
-}
-
-/// Digits before and after the point of the last number read, for numbers that look alike.
-#[derive(Clone, Copy, Debug, Default)]
-pub struct Shape {
-    whole: u32,
-    fraction: u32,
-}
-
-/// Like [`read_quoted`], for a run of numbers of the same shape (the prices of one message).
-///
-/// Where the next number starts then no longer waits for the digits of this one: the processor reads ahead.
-///
-/// # Errors
-/// See [`DecimalError`].
-#[inline(always)]
-pub fn read_alike(text: &[u8], at: usize, scale: u8, shape: &mut Shape) -> Result<(i64, usize), DecimalError> {
-    let Shape { whole, fraction } = *shape;
-    let point = at + whole as usize;
-    let end = point + 1 + fraction as usize;
-    if whole != 0 && u32::from(scale) <= fraction && text.get(point) == Some(&b'.') && text.get(end) == Some(&b'"') {
-        if let (Some(head), Some(tail)) = (load8(text, at), load8(text, point + 1)) {
-            if digit_run(head) == whole && digit_run(tail) >= fraction {
-                let kept = u32::from(scale);
-                let zeros_follow =
-                    fraction == kept || ((tail ^ ASCII_ZEROS) >> (8 * kept)) << (64 - 8 * (fraction - kept)) == 0;
-                if zeros_follow {
-                    let decimals = if kept == 0 { 0 } else { digits_value(tail, kept) as i64 };
-                    return Ok((digits_value(head, whole) as i64 * POW10[scale as usize] + decimals, end));
-                }
-            }
-        }
-    }
-    let (value, end) = read_quoted(text, at, scale)?;
-    *shape = shape_of(&text[at..end]);
-    Ok((value, end))
-}
-
-/// Only shapes that the fast path can take; others are read the ordinary way.
-#[cold]
-fn shape_of(number: &[u8]) -> Shape {
-    let whole = number.iter().position(|byte| *byte == b'.').unwrap_or(0);
-    let fraction = number.len().saturating_sub(whole + 1);
-    if (1..8).contains(&whole) && (1..8).contains(&fraction) {
-        Shape { whole: whole as u32, fraction: fraction as u32 }
-    } else {
-        Shape::default()
-    }
 }
 
 /// The same, byte by byte: long numbers, the end of a frame, and every refusal.
@@ -209,12 +171,12 @@ fn split(text: &[u8]) -> Result<(&[u8], &[u8]), DecimalError> {
 /// more than 63 bits: every consumer of an id, from protobuf to databases, has signed integers.
 #[inline(always)]
 pub fn read_u64(text: &[u8], at: usize) -> Option<(u64, usize)> {
-    if let Some(first) = load8(text, at) {
+    if let Some(first) = load_to_end(text, at) {
         let digits = digit_run(first);
         if digits < 8 {
             return (digits != 0).then(|| (digits_value(first, digits), at + digits as usize));
         }
-        if let Some(second) = load8(text, at + 8) {
+        if let Some(second) = load_to_end(text, at + 8) {
             let digits = digit_run(second);
             if digits == 0 {
                 return Some((digits_value(first, 8), at + 8));

@@ -51,6 +51,12 @@ impl<'a> Scanner<'a> {
         self.at
     }
 
+    /// What has not been read yet.
+    #[inline(always)]
+    pub fn rest(&self) -> &'a [u8] {
+        &self.text[self.at..]
+    }
+
     /// Go back (or ahead) to an offset that was taken before.
     pub fn seek(&mut self, at: usize) {
         self.at = at;
@@ -169,18 +175,29 @@ impl<'a> Scanner<'a> {
         }
         let start = self.at + 1;
         let mut end = start;
-        let mut plain = true;
+        while let Some(word) = decimal::load8(self.text, end) {
+            let plain = plain_run(word);
+            end += plain;
+            if plain < 8 {
+                break;
+            }
+        }
+        if self.text.get(end) == Some(&b'"') {
+            self.at = end + 1;
+            return Ok(&self.text[start..end]);
+        }
+        self.unusual_string(start)
+    }
+
+    /// A string at the end of a frame, or with escapes, control characters or letters beyond ASCII.
+    #[inline(never)]
+    fn unusual_string(&mut self, start: usize) -> Result<&'a [u8], Reject> {
+        let mut end = start;
         loop {
             match self.text.get(end) {
                 Some(b'"') => break,
-                Some(b'\\') => {
-                    plain = false;
-                    end += 2;
-                }
-                Some(byte) => {
-                    plain &= (0x20..0x80).contains(byte);
-                    end += 1;
-                }
+                Some(b'\\') => end += 2,
+                Some(_) => end += 1,
                 None => {
                     self.at = self.text.len();
                     return Err(self.refuse(Reason::Truncated));
@@ -188,14 +205,11 @@ impl<'a> Scanner<'a> {
             }
         }
         let content = &self.text[start..end];
-        if !plain {
-            self.check_unusual(content)?;
-        }
+        self.check_unusual(content)?;
         self.at = end + 1;
         Ok(content)
     }
 
-    #[cold]
     fn check_unusual(&self, content: &[u8]) -> Result<(), Reject> {
         if content.iter().any(|byte| *byte < 0x20) || !has_sound_escapes(content) {
             return Err(self.refuse(Reason::MalformedJson));
@@ -249,21 +263,6 @@ impl<'a> Scanner<'a> {
             return Err(Err(self.refuse(Reason::WrongType)));
         }
         match decimal::read_quoted(self.text, self.at + 1, scale) {
-            Ok((value, quote)) => {
-                self.at = quote + 1;
-                Ok(value)
-            }
-            Err(error) => Err(self.refuse_decimal(error)),
-        }
-    }
-
-    /// Like [`Self::decimal`], for a run of numbers of the same shape.
-    #[inline(always)]
-    pub fn decimal_alike(&mut self, scale: u8, shape: &mut decimal::Shape) -> Result<i64, Result<u8, Reject>> {
-        if self.text.get(self.at) != Some(&b'"') && self.peek().map_err(Err)? != b'"' {
-            return Err(Err(self.refuse(Reason::WrongType)));
-        }
-        match decimal::read_alike(self.text, self.at + 1, scale, shape) {
             Ok((value, quote)) => {
                 self.at = quote + 1;
                 Ok(value)
@@ -376,6 +375,19 @@ impl<'a> Scanner<'a> {
         }
         Ok(())
     }
+}
+
+/// How many bytes at the low end of a word are neither quotes nor backslashes nor control characters nor beyond ASCII.
+#[inline(always)]
+fn plain_run(word: u64) -> usize {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGHS: u64 = ONES * 0x80;
+    // Subtracting sets a byte's high bit where it was below; a borrow can only disturb the bytes above the first hit.
+    let below = |value: u64, limit: u64| value.wrapping_sub(ONES * limit) & !value;
+    let quote = below(word ^ (ONES * b'"' as u64), 1);
+    let backslash = below(word ^ (ONES * b'\\' as u64), 1);
+    let unusual = (quote | backslash | below(word, 0x20) | word) & HIGHS;
+    unusual.trailing_zeros() as usize / 8
 }
 
 /// Does JSON know every escape of a string?
