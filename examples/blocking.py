@@ -1,5 +1,6 @@
 """The same without asyncio: watch the spread. `python examples/blocking.py [host:port]`."""
 
+import contextlib
 import sys
 
 import raven
@@ -7,7 +8,7 @@ from raven.client import OrderBook
 
 ADDRESS = sys.argv[1] if len(sys.argv) > 1 else "localhost:50051"
 
-with raven.connect(ADDRESS) as feed:
+with contextlib.suppress(KeyboardInterrupt), raven.connect(ADDRESS) as feed:
     # At most one state every 100 ms: a person cannot read faster, and the server skips the others for us.
     for event in feed.subscribe("BTCUSDT", types="orderbook", depth=1, conflate_ms=100):
         if isinstance(event, OrderBook) and event.spread is not None:

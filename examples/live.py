@@ -1,6 +1,7 @@
 """Print books and trades as they happen: `python examples/live.py [host:port]`."""
 
 import asyncio
+import contextlib
 import sys
 
 import raven
@@ -14,4 +15,5 @@ async def main() -> None:
             print(event)
 
 
-asyncio.run(main())
+with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is the way to stop it
+    asyncio.run(main())

@@ -1,6 +1,7 @@
 """Know what you missed: every hole in the data is a record. `python examples/losses.py [host:port]`."""
 
 import asyncio
+import contextlib
 import sys
 
 import raven
@@ -25,4 +26,5 @@ async def main() -> None:
                     print(f"blind for {event.downtime_s:.1f} s ({event.reason}); the volume above is too low")
 
 
-asyncio.run(main())
+with contextlib.suppress(KeyboardInterrupt):  # Ctrl-C is the way to stop it
+    asyncio.run(main())

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gzip
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
@@ -17,7 +17,7 @@ import msgspec
 
 from raven.errors import DataValidation
 
-__all__ = ["DepthAnswer", "RecordedLine", "depth_answer", "read_recording", "stream_name"]
+__all__ = ["DepthAnswer", "RecordedLine", "depth_answer", "market_of", "read_recording", "stream_name"]
 
 
 class RecordedLine(NamedTuple):
@@ -122,3 +122,22 @@ def stream_name(event: object) -> str:
     if kind == "kline":
         return f"{symbol}@kline_{event.get('k', {}).get('i', '')}"
     return f"{symbol}@{_EVENT_STREAMS[kind]}" if symbol and kind in _EVENT_STREAMS else ""
+
+
+def market_of(event: Mapping[str, object]) -> str:
+    """Name the market that an event came from: `spot`, `usdm` or `coinm`.
+
+    Diffs tell for sure: only futures chain them by `pu`. Other events tell by what only one market sends: spot trades
+    have `M`, spot quotes no `e`, spot partial depth no `E`. Only COIN-M names a pair (`ps`) or a
+    contract like `BTCUSD_PERP`.
+    """
+    is_diff = "U" in event
+    is_spot = (
+        "pu" not in event
+        if is_diff
+        else "M" in event or ("A" in event and "e" not in event) or ("bids" in event and "E" not in event)
+    )
+    if is_spot:
+        return "spot"
+    symbol = str(event.get("s", ""))
+    return "coinm" if "ps" in event or ("USD_" in symbol and "USDT_" not in symbol) else "usdm"

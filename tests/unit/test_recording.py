@@ -3,7 +3,7 @@ import gzip
 import pytest
 
 from raven.errors import DataValidation
-from raven.recording import DepthAnswer, depth_answer, read_recording, stream_name
+from raven.recording import DepthAnswer, depth_answer, market_of, read_recording, stream_name
 
 ANSWER = b'{"lastUpdateId":7,"bids":[["100.20","0.500"]],"asks":[]}'
 
@@ -69,3 +69,22 @@ def test_a_broken_depth_answer_is_refused():
 )
 def test_frames_without_wrapper_are_named_by_their_event(event, name):
     assert stream_name(event) == name
+
+
+@pytest.mark.parametrize(
+    ("event", "market"),
+    [
+        ({"e": "depthUpdate", "s": "BTCUSDT", "U": 1, "u": 2}, "spot"),
+        ({"e": "depthUpdate", "s": "BTCUSDT", "U": 1, "u": 2, "pu": 0}, "usdm"),
+        ({"e": "depthUpdate", "s": "BTCUSDT_261225", "U": 1, "u": 2, "pu": 0}, "usdm"),
+        ({"e": "depthUpdate", "s": "BTCUSD_PERP", "U": 1, "u": 2, "pu": 0}, "coinm"),
+        ({"e": "trade", "s": "BTCUSDT", "t": 1, "m": True, "M": True}, "spot"),
+        ({"e": "trade", "s": "BTCUSDT", "t": 1, "m": True, "X": "MARKET"}, "usdm"),
+        ({"u": 7, "s": "BTCUSDT", "b": "1", "B": "1", "a": "2", "A": "1"}, "spot"),
+        ({"e": "bookTicker", "u": 7, "s": "BTCUSD_PERP", "ps": "BTCUSD", "A": "1"}, "coinm"),
+        ({"lastUpdateId": 7, "bids": [], "asks": []}, "spot"),
+        ({"lastUpdateId": 7, "E": 1, "T": 1, "bids": [], "asks": []}, "usdm"),
+    ],
+)
+def test_an_event_tells_its_market(event: dict[str, object], market: str) -> None:
+    assert market_of(event) == market

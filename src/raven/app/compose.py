@@ -45,6 +45,8 @@ log = get_logger("raven")
 
 # A thread that renders a table or answers a scrape must not keep a frame waiting for the usual 5 ms.
 _GIL_SWITCH_S = 0.0005
+# A recording has ended when nothing came for so long after its last line was sent.
+_QUIET_S = 0.2
 _MIB = 1 << 20
 # What all rings of configured symbols may take together; symbols that come on demand get as much each.
 _RING_BUDGET_BYTES = 128 * _MIB
@@ -93,6 +95,7 @@ class _Server:
             )
         self._settings = settings
         self._options = options
+        self._stand_in = stand_in
         self._source = stand_in.description if stand_in else ", ".join(plan.name for plan in plans)
         self.hub = Hub()
         self.ingest = Ingest(
@@ -145,15 +148,41 @@ class _Server:
 
     async def _start_watching(self, lifecycle: Lifecycle) -> None:
         self._probe()
+        self._shown = self._view()
         loop = asyncio.get_running_loop()
+        lifecycle.watch(loop.create_task(self.ingest.watch(), name="ingest"))
         lifecycle.watch(loop.create_task(self._keep_probing(), name="health"))
+        if self._stand_in is not None and self._stand_in.ends:
+            self._announcing = loop.create_task(self._announce_end(self._stand_in), name="end of replay")
         live = self._options.live_view and sys.stdout.isatty()
-        lifecycle.watch(loop.create_task(show(self._view(), live=live), name="view"))
+        lifecycle.watch(loop.create_task(show(self._shown, live=live), name="view"))
 
     async def _keep_probing(self) -> None:
         while True:
             await asyncio.sleep(self._settings.monitoring.health_check_interval / 1000)
             self._probe()
+
+    async def _announce_end(self, stand_in: StandIn) -> None:
+        """Say that a recording was played to its end, with the balance: nothing of it is unaccounted for."""
+        await stand_in.ended()
+        await self._until_quiet()
+        self._source = f"{self._source} (ended)"
+        self._shown.source = self._source
+        sums = self._event_counts()
+        log.info("the recording has ended", **sums, next="still serving; stop with Ctrl-C")
+
+    async def _until_quiet(self) -> None:
+        """Wait until what is on its way through sockets has arrived."""
+        before = -1
+        while (now := self.ingest.engine.totals()["frames"]) != before:
+            before = now
+            await asyncio.sleep(_QUIET_S)
+
+    def _event_counts(self) -> dict[str, int]:
+        """Sum what happened to events; `received` is the sum of all others."""
+        names = ("received", "published", "ignored", "rejected", "gap", "pending")
+        counters = [self.ingest.engine.counters(handle) for _, _, handle in self._instruments()]
+        return {name: sum(one[name] for one in counters) for name in names}
 
     def _probe(self) -> None:
         for venue, shards in self.ingest.status().items():

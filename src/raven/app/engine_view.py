@@ -107,6 +107,8 @@ class EngineView:
         self._is_connected = is_connected
         self._grpc_stats = grpc_stats
         self._endpoints = endpoints
+        self.source = endpoints.source
+        """What is collected from, in words; changes when a recording has ended."""
         self._troubles = troubles
         self._clock = clock or SystemClock()
         self._started = self._clock.monotonic()
@@ -121,7 +123,7 @@ class EngineView:
         totals, grpc = self._engine.totals(), self._grpc_stats()
         (counts, _), bounds = self._engine.latency(), self._engine.latency_bounds()
         return ViewTotals(
-            source=self._endpoints.source,
+            source=self.source,
             uptime_s=self._clock.monotonic() - self._started,
             events_per_s=self._rate(self, "frames", totals.get("frames", 0)),
             megabytes_per_s=self._rate(self, "bytes", totals.get("bytes", 0)) / 1e6,

@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
+
+import msgspec
 
 from raven.errors import ConfigurationError, DataValidation
 from raven.exchange.process import ExchangeProcess, ExchangeStartError
 from raven.exchange.recorded_streams import survey
 from raven.ingest.settings import VenuePlan
-from raven.recording import read_recording
+from raven.recording import market_of, read_recording
 
 __all__ = ["StandIn", "demo", "replay"]
 
 # Name of a venue here, name of its market there.
 _MARKETS = {"binance_futures": "usdm", "binance_spot": "spot", "binance_coinm": "coinm"}
+_VENUES = {market: venue for venue, market in _MARKETS.items()}
 _DEMO_RATE = "1500"
+# Offered besides what is configured, so that a subscriber can see a stream start for it and end after it.
+_ON_DEMAND = ("DOGEUSDT", "XRPUSDT")
 _START_TIMEOUT_S = 60.0
 
 
@@ -30,6 +36,10 @@ class StandIn:
         """For people, e.g. `built-in exchange, 4 symbols`."""
         self.ends = ends
         """Whether it falls silent at some time: a recording does."""
+
+    async def ended(self) -> None:
+        """Wait until a recording was played to its end; a generated market has none."""
+        await asyncio.shield(asyncio.wrap_future(self._process.replay_finished))
 
     async def stop(self) -> None:
         """End it."""
@@ -46,11 +56,16 @@ def demo(plans: Sequence[VenuePlan]) -> StandIn:
         raise ConfigurationError(f"--demo can stand in for {', '.join(_MARKETS)}; none of them is in feeds.venues")
     symbols = list(dict.fromkeys(symbol for plan in known for symbol in plan.symbols)) or ["BTCUSDT", "ETHUSDT"]
     markets = ",".join(_MARKETS[plan.name] for plan in known)
-    process = _start(["--markets", markets, "--symbols", ",".join(symbols), "--rate", _DEMO_RATE])
-    offered = process.ready["symbols"]
-    made = [_plan(plan, process, tuple(offered[_MARKETS[plan.name]])) for plan in known]
+    on_demand = [symbol for symbol in _ON_DEMAND if symbol not in symbols]
+    process = _start(["--markets", markets, "--symbols", ",".join(symbols + on_demand), "--rate", _DEMO_RATE])
+    made = [_plan(plan, process, _collected(process, plan, len(symbols))) for plan in known]
     count = sum(len(plan.symbols) for plan in made)
     return StandIn(process, made, f"built-in exchange, a generated market of {count} symbols", ends=False)
+
+
+def _collected(process: ExchangeProcess, plan: VenuePlan, configured: int) -> tuple[str, ...]:
+    """Return the symbols to collect from the start, as this market names them; those on demand come after them."""
+    return tuple(process.ready["symbols"][_MARKETS[plan.name]][:configured])
 
 
 def replay(files: Sequence[Path], speed: float) -> StandIn:
@@ -82,14 +97,11 @@ def _plan(plan: VenuePlan, process: ExchangeProcess, symbols: tuple[str, ...]) -
 
 
 def _market_of(files: Sequence[Path]) -> str:
-    """Tell the market by the first diff: only futures chain by `pu`, only COIN-M names a pair with `_`."""
+    """Tell the market by the first diff."""
     for line in read_recording(files):
         if b'"depthUpdate"' in line.raw:
-            if b'"pu":' not in line.raw:
-                return "binance_spot"
-            symbol = line.raw.partition(b'"s":"')[2].partition(b'"')[0]
-            is_coin_margined = b"USD_" in symbol and b"USDT_" not in symbol
-            return "binance_coinm" if is_coin_margined else "binance_futures"
+            event = msgspec.json.decode(line.raw)
+            return _VENUES[market_of(event.get("data", event))]
     raise ConfigurationError(f"--replay: no depth updates in {', '.join(map(str, files))}; is it a Binance recording?")
 
 

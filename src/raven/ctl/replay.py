@@ -13,7 +13,7 @@ import msgspec
 from raven import _core
 from raven.ctl.audit import SymbolAudit, plain
 from raven.errors import DataValidation
-from raven.recording import DepthAnswer, RecordedLine, depth_answer, read_recording, stream_name
+from raven.recording import DepthAnswer, RecordedLine, depth_answer, market_of, read_recording, stream_name
 
 __all__ = ["Replay", "replay_files"]
 
@@ -75,7 +75,7 @@ class Replay:
             return
         kind = stream.partition("@")[2] or str(data.get("e", ""))
         is_diff = kind.startswith("depth") and "U" in data and not kind[5:6].isdigit()
-        audit = self._audit(symbol, data, is_diff)
+        audit = self._audit(symbol, data)
         if is_diff:
             kind = "depth"
             audit.diff(line.file, line.line, data)
@@ -90,12 +90,12 @@ class Replay:
             low, high = self._skew.get(kind, (skew, skew))
             self._skew[kind] = min(low, skew), max(high, skew)
 
-    def _audit(self, symbol: str, data: dict[str, Any], is_diff: bool) -> SymbolAudit:
+    def _audit(self, symbol: str, data: dict[str, Any]) -> SymbolAudit:
         audit = self.audits.get(symbol)
         if audit is not None:
             return audit
         if self._venue < 0:
-            self.market = _market(data, is_diff)
+            self.market = "spot" if market_of(data) == "spot" else "futures"
             self._venue = self.engine.add_venue(_VENUE, self.market)
             self._connection = self.engine.open_connection(self._venue)
         instrument = self.engine.add_instrument(self._venue, symbol, ring_bytes=_RING_BYTES)
@@ -123,7 +123,7 @@ class Replay:
             return
         body = _DECODER.decode(answer.body)
         if symbol not in self.audits:
-            self._audit(symbol, body, is_diff=False)
+            self._audit(symbol, body)
         audit = self.audits[symbol]
         audit.snapshot(line.file, line.line, line.recv_ns, body, answer.limit)
         bits = self.engine.on_snapshot(audit.instrument, line.recv_ns, answer.body, limit=answer.limit)
@@ -169,15 +169,6 @@ def replay_files(files: Sequence[Path], progress: Callable[[int], None] = lambda
     if not replay.lines:
         raise DataValidation(f"{', '.join(map(str, files))}: no messages; expected lines '<ns since 1970> <JSON>'")
     return replay
-
-
-def _market(data: dict[str, Any], is_diff: bool) -> str:
-    """Tell the market by what only one of the two sends."""
-    if is_diff:
-        return "futures" if "pu" in data else "spot"
-    if "M" in data or ("A" in data and "e" not in data) or ("bids" in data and "E" not in data):
-        return "spot"
-    return "futures"
 
 
 def _name(path: Path) -> str:

@@ -34,9 +34,21 @@ async def serve(config: ExchangeConfig, *, parent_stdin: bool) -> None:
     async with Exchange(config) as exchange:
         symbols = {market.value: list(one.source.symbols) for market, one in exchange.markets.items()}
         ready = {"ready": True, "pid": os.getpid(), "markets": exchange.urls, "symbols": symbols}
-        typer.echo(json.dumps(ready))
-        sys.stdout.flush()
+        _say(ready)
+        announcing = asyncio.create_task(_say_when_finished(exchange)) if config.replay else None
         await stop.wait()
+        if announcing:
+            announcing.cancel()
+
+
+async def _say_when_finished(exchange: Exchange) -> None:
+    await exchange.replay_finished()
+    _say({"replay_finished": True})
+
+
+def _say(fact: dict[str, object]) -> None:
+    typer.echo(json.dumps(fact))
+    sys.stdout.flush()
 
 
 def main(

@@ -1,13 +1,15 @@
 """The exchange in a process of its own: for `raven --demo`, load tests, and programs in other languages."""
 
+import contextlib
 import json
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Sequence
+from concurrent.futures import Future
 from types import TracebackType
-from typing import Any, Self
+from typing import IO, Any, Self
 
 from raven.errors import InternalError
 
@@ -30,6 +32,8 @@ class ExchangeProcess:
         self._process: subprocess.Popen[str] | None = None
         self.ready: dict[str, Any] = {}
         """The child's first line: `markets` (URLs), `symbols`, `pid`."""
+        self.replay_finished: Future[None] = Future()
+        """Done when every line of the recording was sent and taken."""
 
     @property
     def urls(self) -> dict[str, dict[str, str]]:
@@ -70,6 +74,7 @@ class ExchangeProcess:
         self.ready = json.loads(line)
         # What it says later must not fill a pipe that nobody reads.
         threading.Thread(target=self._drain, daemon=True).start()
+        threading.Thread(target=self._listen, args=(self._process.stdout,), daemon=True).start()
         return self
 
     def stop(self) -> None:
@@ -95,6 +100,12 @@ class ExchangeProcess:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+    def _listen(self, lines: IO[str]) -> None:
+        with contextlib.suppress(ValueError):  # The pipe was closed by `stop`.
+            for line in lines:
+                if json.loads(line).get("replay_finished"):
+                    self.replay_finished.set_result(None)
 
     def _drain(self) -> None:
         process = self._process

@@ -285,4 +285,4 @@ class Shard:
             self._context.on_lost(self, reason)
         else:
             attempts = self._backoff.attempts
-            log.info("still not connected", venue=self._context.venue.name, reason=reason, attempts=attempts)
+            log.warning("still not connected", venue=self._context.venue.name, reason=reason, attempts=attempts)

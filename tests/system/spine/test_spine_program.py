@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -18,6 +20,16 @@ from raven.proto.subscription_pb2_grpc import MarketDataServiceStub
 from raven.topics import DataType
 
 STOPS_WITHIN_S = 10.0
+# A diff that the snapshot has seen already, the one that bridges, and one more.
+RECORDING = """\
+1700000000000000000 {"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":1700000000000,"T":1700000000000,\
+"s":"BTCUSDT","U":1,"u":9,"pu":0,"b":[["100.0","1.0"]],"a":[["101.0","1.0"]]}}
+1700000000100000000 {"lastUpdateId":10,"bids":[["100.0","1.0"]],"asks":[["101.0","1.0"]]}
+1700000000200000000 {"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":1700000000200,"T":1700000000200,\
+"s":"BTCUSDT","U":10,"u":19,"pu":9,"b":[["100.5","2.0"]],"a":[]}}
+1700000000300000000 {"stream":"btcusdt@depth@100ms","data":{"e":"depthUpdate","E":1700000000300,"T":1700000000300,\
+"s":"BTCUSDT","U":20,"u":29,"pu":19,"b":[],"a":[["101.0","0.0"],["101.5","3.0"]]}}
+"""
 
 
 def answer(url: str) -> int:
@@ -90,3 +102,32 @@ def test_it_stops_in_time_while_a_client_streams(program: Callable[..., Any]) ->
         assert code == 0
         assert time.monotonic() - began < STOPS_WITHIN_S
         assert ended.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_the_demo_starts_a_symbol_for_whoever_asks(program: Callable[..., Any]) -> None:
+    with program("--demo") as raven:
+        until_ready(raven.http)
+        assert not [line for line in raven.lines if "DOGEUSDT" in line]
+        with grpc.insecure_channel(raven.address) as channel:
+            wanted = wire.SubscribeRequest(symbols=["DOGEUSDT"], data_types=[int(DataType.TRADES)])
+            call = MarketDataServiceStub(channel).StreamMarketData(
+                iter([wire.SubscriptionRequest(subscribe=wanted)]), timeout=20
+            )
+            trade = next(message for message in call if message.WhichOneof("data") == "trade")
+            call.cancel()
+        assert trade.trade.symbol == "DOGEUSDT"
+
+
+def test_a_recording_that_has_ended_is_said_with_its_balance(program: Callable[..., Any], tmp_path: Path) -> None:
+    recording = tmp_path / "recording.txt"
+    recording.write_text(RECORDING)
+
+    with program("--replay", str(recording), "--speed", "0") as raven:
+        deadline = time.monotonic() + 20
+        while not (ends := [line for line in raven.lines if "the recording has ended" in line]):
+            assert time.monotonic() < deadline, raven.lines[-5:]
+            time.sleep(0.05)
+        counted = json.loads(ends[0])
+        assert raven.end(signal.SIGTERM) == 0
+    assert (counted["received"], counted["published"], counted["ignored"]) == (3, 2, 1)
+    assert counted["rejected"] == counted["gap"] == counted["pending"] == 0
