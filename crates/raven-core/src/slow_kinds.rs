@@ -13,6 +13,16 @@ use crate::reject::Reason;
 /// Longer names of streams belong to no symbol.
 const MAX_SYMBOL_BYTES: usize = 64;
 
+/// The newest of each slow kind. While one connection takes over from another, both send the same events.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Newest {
+    /// Open time of the last closed candle of a minute, five minutes, an hour; ms.
+    candle_open_ms: [u64; 3],
+    /// Event time of the last mark price, ms.
+    mark_price_ms: u64,
+    force_order: Option<ForceOrder>,
+}
+
 /// One event of a slow kind.
 #[derive(Clone, Copy, Debug)]
 pub enum SlowEvent {
@@ -78,16 +88,15 @@ pub fn take(instrument: &mut Instrument, policy: &Policy, recv_ns: i64, event: S
 
 fn take_kline(instrument: &mut Instrument, policy: &Policy, recv_ns: i64, kline: &Kline) -> Outcome {
     instrument.last_seen.candle = recv_ns;
-    let data_type = match kline.interval_s {
-        60 => data_type::CANDLES_1M,
-        300 => data_type::CANDLES_5M,
-        3600 => data_type::CANDLES_1H,
-        _ => -1,
+    let (place, data_type) = match kline.interval_s {
+        60 => (0, data_type::CANDLES_1M),
+        300 => (1, data_type::CANDLES_5M),
+        3600 => (2, data_type::CANDLES_1H),
+        _ => return instrument.ignore(),
     };
     // Only what the venue has closed is a candle; before that it changes with every trade.
-    if !kline.closed || data_type < 0 {
-        instrument.counters.ignored += 1;
-        return Outcome::Ignored;
+    if !kline.closed {
+        return instrument.ignore();
     }
     let exchange_ns = match (policy.time_ns(kline.event_ms, recv_ns), policy.time_ns(kline.open_ms, recv_ns)) {
         (Ok(exchange_ns), Ok(_)) => exchange_ns,
@@ -96,6 +105,10 @@ fn take_kline(instrument: &mut Instrument, policy: &Policy, recv_ns: i64, kline:
     if kline.prices.contains(&0) {
         return instrument.reject(Reason::ZeroPrice);
     }
+    if kline.open_ms <= instrument.newest.candle_open_ms[place] {
+        return instrument.ignore_duplicate();
+    }
+    instrument.newest.candle_open_ms[place] = kline.open_ms;
     let mut words = [0; candle::WORDS];
     words[candle::OPEN_TIME_MS] = kline.open_ms;
     words[candle::OPEN] = kline.prices[0] as u64;
@@ -121,6 +134,10 @@ fn take_mark_price(instrument: &mut Instrument, policy: &Policy, recv_ns: i64, m
     if mark.mark_price <= 0 {
         return instrument.reject(if mark.mark_price == 0 { Reason::ZeroPrice } else { Reason::NegativeValue });
     }
+    if mark.event_ms <= instrument.newest.mark_price_ms {
+        return instrument.ignore_duplicate();
+    }
+    instrument.newest.mark_price_ms = mark.event_ms;
     let mut words = [0; funding::WORDS];
     words[funding::MARK_PRICE] = mark.mark_price as u64;
     words[funding::INDEX_PRICE] = mark.index_price as u64;
@@ -138,6 +155,10 @@ fn take_force_order(instrument: &mut Instrument, policy: &Policy, recv_ns: i64, 
         Ok(exchange_ns) => exchange_ns,
         Err(reason) => return instrument.reject(reason),
     };
+    // They have no id; at most one a second comes per symbol, so the last one is enough to compare with.
+    if instrument.newest.force_order.replace(*order) == Some(*order) {
+        return instrument.ignore_duplicate();
+    }
     let words = [order.price as u64, order.average_price as u64, order.quantity as u64, u64::from(order.is_sell)];
     let header = instrument.slow_header(Kind::Liquidation, recv_ns, exchange_ns, order.trade_ms);
     instrument.counters.liquidations += 1;

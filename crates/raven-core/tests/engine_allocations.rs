@@ -30,7 +30,7 @@ fn frames(market: &Market, round: u64) -> Vec<Vec<u8>> {
             frames.push(events::quote(id, at_ms, "100.50", "100.60", "2.125").combined(plain));
         }
         if position % 50 == 0 {
-            let at_ms = START_MS + round * 1_000_000 + position as u64;
+            let at_ms = START_MS + (round * 20 + position as u64 / 50) * 60_000;
             frames.push(events::kline(at_ms, "100.5", "12").combined(plain));
             frames.push(events::mark_price(at_ms, "100.5", "0.0001").combined(plain));
             frames.push(events::forced_order(at_ms, "100.5", "12").combined(plain));

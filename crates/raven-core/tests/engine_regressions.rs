@@ -288,3 +288,23 @@ fn one_wrong_diff_among_those_that_wait_does_not_refuse_snapshots_for_ever() {
     assert_eq!(rig.canonical(), market.oracle.canonical(rig.update_id()));
     rig.assert_balanced();
 }
+
+#[test]
+fn what_two_connections_send_while_one_takes_over_is_published_once() {
+    let mut rig = Rig::new(Rule::Futures);
+    let both = |rig: &mut Rig, event: &events::Event| {
+        let frame = event.json(Style::default());
+        let first = rig.frame(event.recv_ns(), frame.as_bytes());
+        (first & answer::PUBLISHED, rig.frame(event.recv_ns(), frame.as_bytes()) & answer::IGNORED)
+    };
+    let (minute, once) = (60_000, (answer::PUBLISHED, answer::IGNORED));
+    for at_ms in [START_MS, START_MS + minute] {
+        assert_eq!(both(&mut rig, &events::kline(at_ms, "1.5", "2")), once);
+        assert_eq!(both(&mut rig, &events::mark_price(at_ms, "1.5", "0.0001")), once);
+        assert_eq!(both(&mut rig, &events::forced_order(at_ms, "1.5", "2")), once);
+    }
+    let hour = events::kline(START_MS, "1.5", "2").json(Style::default()).replace("\"i\":\"1m\"", "\"i\":\"1h\"");
+    assert_eq!(rig.frame(0, hour.as_bytes()) & answer::PUBLISHED, answer::PUBLISHED, "each interval for itself");
+    assert_eq!(rig.instrument().counters.duplicates, 6);
+    rig.assert_balanced();
+}

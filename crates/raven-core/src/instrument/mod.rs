@@ -19,6 +19,7 @@ use crate::pending::PendingDiffs;
 use crate::record::{flags, gap, GapReason, Header, Kind};
 use crate::reject::Reason;
 use crate::sequence::Rule;
+use crate::slow_kinds::Newest;
 use crate::store::Latest;
 use crate::topics::Topics;
 
@@ -111,6 +112,8 @@ pub struct Instrument {
     last_quote_id: u64,
     last_partial_id: u64,
     guard: PriceGuard,
+    /// What came last of the slow kinds.
+    pub newest: Newest,
 }
 
 impl Instrument {
@@ -143,6 +146,7 @@ impl Instrument {
             last_quote_id: 0,
             last_partial_id: 0,
             guard: PriceGuard::default(),
+            newest: Newest::default(),
         }
     }
 
@@ -250,6 +254,18 @@ impl Instrument {
     /// A header of one of the slow kinds.
     pub fn slow_header(&self, kind: Kind, recv_ns: i64, exchange_ns: i64, id: u64) -> Header {
         self.header(kind, 0, recv_ns, exchange_ns, id)
+    }
+
+    /// Count an event that nobody needs.
+    pub fn ignore(&mut self) -> Outcome {
+        self.counters.ignored += 1;
+        Outcome::Ignored
+    }
+
+    /// Count an event that came before.
+    pub fn ignore_duplicate(&mut self) -> Outcome {
+        self.counters.duplicates += 1;
+        self.ignore()
     }
 
     /// Count a refusal.
