@@ -35,6 +35,7 @@ from raven.observe import (
     configure_logs,
     configure_metrics,
     get_logger,
+    record_loop,
 )
 from raven.registry import VENUES, load
 from raven.serve.grpc import GrpcFace
@@ -158,8 +159,11 @@ class _Server:
         lifecycle.watch(loop.create_task(show(self._shown, live=live), name="view"))
 
     async def _keep_probing(self) -> None:
+        loop = asyncio.get_running_loop()
         while True:
-            await asyncio.sleep(self._settings.monitoring.health_check_interval / 1000)
+            due = loop.time() + self._settings.monitoring.health_check_interval / 1000
+            await asyncio.sleep(due - loop.time())
+            record_loop("main", max(0.0, loop.time() - due), len(asyncio.all_tasks()))
             self._probe()
 
     async def _announce_end(self, stand_in: StandIn) -> None:

@@ -22,7 +22,7 @@ from raven.ingest.collections import CONFIGURED, CONFIGURED_TYPES, Collections
 from raven.ingest.feed import VenueFeed, with_options
 from raven.ingest.quarantine import Quarantine
 from raven.ingest.settings import EngineSettings, IngestSettings, VenuePlan
-from raven.observe import get_logger, record_error, record_loop_lag
+from raven.observe import get_logger, record_error, record_loop
 from raven.ports import Venue
 from raven.resilience.bans import Bans
 from raven.topics import DataType
@@ -172,7 +172,7 @@ class Ingest:
             due = clock.monotonic() + _LAG_CHECK_S
             await clock.sleep(_LAG_CHECK_S)
             late_s = max(0.0, clock.monotonic() - due)
-            record_loop_lag("ingest", late_s)
+            record_loop("ingest", late_s, len(asyncio.all_tasks()))
             if late_s > _PAUSED_S:
                 log.warning("ingest stood still", seconds=round(late_s, 1), next="every book is taken anew")
                 for _, instrument in self.instruments():

@@ -10,7 +10,7 @@ from raven.observe.metrics import (
     record_connected,
     record_disconnected,
     record_error,
-    record_loop_lag,
+    record_loop,
     record_response,
     record_snapshot_request,
 )
@@ -33,7 +33,7 @@ __all__ = [
     "record_connected",
     "record_disconnected",
     "record_error",
-    "record_loop_lag",
+    "record_loop",
     "record_response",
     "record_snapshot_request",
 ]

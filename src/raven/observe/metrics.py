@@ -22,7 +22,7 @@ __all__ = [
     "record_connected",
     "record_disconnected",
     "record_error",
-    "record_loop_lag",
+    "record_loop",
     "record_response",
     "record_snapshot_request",
 ]
@@ -66,6 +66,9 @@ COMPONENT_HEALTH = Gauge(
     "raven_component_health_ratio", "1 healthy, 0.5 degraded, 0 unhealthy.", ["component"], registry=REGISTRY
 )
 LOOP_LAG = Gauge("raven_loop_lag_seconds", "How late the event loop woke up last time.", ["loop"], registry=REGISTRY)
+LOOP_TASKS = Gauge(
+    "raven_loop_tasks", "Tasks of the event loop; grows only when something leaks.", ["loop"], registry=REGISTRY
+)
 LABEL_OVERFLOW = Counter(
     "raven_label_overflows", "Values counted as `other` because their label is full.", ["label"], registry=REGISTRY
 )
@@ -129,8 +132,9 @@ def record_error(error: BaseException, where: str) -> None:
     )  # fmt: skip
 
 
-def record_loop_lag(loop: str, seconds: float) -> None:
-    """Say how much later than asked a loop woke up; above 100 ms it is told."""
-    LOOP_LAG.labels(loop).set(seconds)
-    if seconds > 0.1:
-        log.warning("event loop late", component=loop, seconds=round(seconds, 3), every_s=10)
+def record_loop(loop: str, late_s: float, tasks: int) -> None:
+    """Say how much later than asked a loop woke up, and how many tasks it has; above 100 ms it is told."""
+    LOOP_LAG.labels(loop).set(late_s)
+    LOOP_TASKS.labels(loop).set(tasks)
+    if late_s > 0.1:
+        log.warning("event loop late", component=loop, seconds=round(late_s, 3), every_s=10)
