@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-SYMBOLS = 100
-STREAMS_PER_CONNECTION = 10
+SYMBOLS = 500
+STREAMS_PER_CONNECTION = 50
+# Five hundred snapshots, twice, within this test; the venue's own allowance would make each time last a minute.
+WEIGHT_PER_MINUTE = 24_000
 
 
 async def test_all_are_back_after_the_venue_was_away_and_no_limit_was_touched(collecting) -> None:
@@ -11,7 +13,11 @@ async def test_all_are_back_after_the_venue_was_away_and_no_limit_was_touched(co
         "usdm",
         symbol_count=SYMBOLS,
         rate=3000.0,
-        plan={"streams_per_connection": STREAMS_PER_CONNECTION},
+        rules={"weight_per_minute": WEIGHT_PER_MINUTE},
+        plan={
+            "streams_per_connection": STREAMS_PER_CONNECTION,
+            "request_weight_per_minute": WEIGHT_PER_MINUTE,
+        },
         # As in production: everybody's first pause is below a second, and they are spread over it.
         reconnect_delay_s=1.0,
     ) as bench:
