@@ -90,6 +90,28 @@ class Reader:
         """Records lost to laps so far."""
 
 @final
+class Collector:
+    """Reads many topics for one consumer of whole batches: every record from a topic's first one on, but for books,
+    of which it takes each change of quality and, when asked, the newest state.
+    """
+
+    def __new__(cls, hub: Hub) -> Self: ...
+    def add(self, topic_id: int) -> None:
+        """Read a topic from its first record on. Raises: KeyError if there is no such topic."""
+    def remove(self, topic_id: int) -> bool:
+        """Stop reading a topic; what was collected stays. False if it was not read."""
+    @property
+    def lost(self) -> int:
+        """Records that rings overwrote before they were read; each lap is also a gap record (reason `journal`)."""
+    def collect(self, max_records: int, now_ns: int, *, books: bool) -> int:
+        """Read up to about so many records, with `books` also the newest state of each book; return how many wait."""
+    def take(self) -> list[tuple[int, int, list[bytes]]]:
+        """Take what was collected, by kind: `(kind, rows, columns)`, little-endian, in the order topic u32, flags u32,
+        sequence u64, recv_ns i64, exchange_ns i64, id u64, price_scale u8, quantity_scale u8, then each body word i64;
+        books have, for bids and then asks: offsets i32 (rows + 1), prices i64, quantities i64, proven u32.
+        """
+
+@final
 class Record:
     """One record, exact. `body` holds the words of the kind as documented in `crates/raven-core/src/record.rs`."""
 

@@ -103,6 +103,12 @@ impl Topic {
         let cursor = if from_latest { self.ring.cursor_at_latest() } else { self.ring.cursor_at_end() };
         TopicReader { topic: Arc::clone(self), cursor, lost: 0 }
     }
+
+    /// Open a cursor before the very first record: what was overwritten already counts as lost.
+    pub fn reader_from_start(self: &Arc<Self>) -> TopicReader {
+        self.add_reader();
+        TopicReader { topic: Arc::clone(self), cursor: self.ring.cursor_at_start(), lost: 0 }
+    }
 }
 
 impl Drop for Topic {

@@ -8,6 +8,8 @@
 
 pub mod book;
 pub mod citadel;
+pub mod collector;
+pub mod columns;
 pub mod counters;
 pub mod encode;
 pub mod engine;

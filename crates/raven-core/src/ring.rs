@@ -232,6 +232,11 @@ impl<S: AsRef<[Word]>> Ring<S> {
         self.latest().0
     }
 
+    /// A cursor before the very first record: what was overwritten already is a lap.
+    pub fn cursor_at_start(&self) -> Cursor {
+        Cursor { position: 0, next: 1 }
+    }
+
     /// Records between the cursor and the newest one.
     pub fn lag(&self, cursor: &Cursor) -> u64 {
         (self.head_sequence() + 1).saturating_sub(cursor.next)
