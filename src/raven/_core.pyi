@@ -19,6 +19,7 @@ __all__ = [
     "REJECT_EXPLANATIONS",
     "REJECT_REASONS",
     "Call",
+    "Collector",
     "Engine",
     "GrpcServer",
     "Hub",

@@ -182,6 +182,26 @@ async def test_several_files_are_one_recording(tmp_path, short):
         assert [json.loads(raw)["data"]["u"] for raw in player.frames] == [10, 20, 30, 40]
 
 
+async def test_after_a_hole_in_the_recording_the_next_recorded_answer_is_the_book(tmp_path, short):
+    later = SNAPSHOT.replace("15", "95").replace("99.0", "98.0").replace("101.0", "99.5")
+    more = record(
+        tmp_path / "more.gz",
+        frame(2_000_000_000, "btcusdt@depth@0ms", diff(91, 100, 90, price="97.0")),
+        f"2000000000 {later}",
+        frame(2_000_000_000, "btcusdt@depth@0ms", diff(101, 110, 100, price="97.5")),
+    )
+    async with replay("usdm", short, more) as player:
+        await player.listen("btcusdt@depth@0ms")
+        await player.depth("BTCUSDT")
+        await player.finish(5)
+
+        book = json.loads(await player.depth("BTCUSDT"))
+    assert book["lastUpdateId"] == 110
+    # Nothing of what stood there before the hole is left.
+    assert book["bids"] == [["98.0", "1.0"], ["97.5", "1.0"], ["97.0", "1.0"]]
+    assert book["asks"] == [["99.5", "1.0"]]
+
+
 async def test_the_snapshot_is_held_until_the_diffs_before_it_have_been_sent(short):
     async with replay("usdm", short, start="manual") as player:
         answer = asyncio.create_task(player.depth("BTCUSDT"))

@@ -67,6 +67,14 @@ class ReplayedBook:
         self.update_id = body["lastUpdateId"]
         self._apply()
 
+    def start_anew(self, snapshot: bytes) -> None:
+        """Take a later depth answer: the recorder lost its stream, so diffs are missing and the book is wrong.
+
+        An answer older than what the book has taken already changes nothing: the book serves as well.
+        """
+        if json.loads(snapshot)["lastUpdateId"] > self.update_id:
+            self.start(snapshot)
+
     def add(self, diff: bytes) -> None:
         """Take a diff that has been sent."""
         self._waiting.append(diff)
@@ -261,7 +269,8 @@ class ReplayMarket:
         symbol = line.symbol or next(iter(self.contents.snapshots))
         snapshot, book = self._snapshots[symbol], self.books[symbol]
         if snapshot.passed.is_set():
-            return 0  # A later answer for the same symbol: the rebuilt book serves as well.
+            book.start_anew(line.body)
+            return 0
         snapshot.body = line.body
         book.start(line.body)
         snapshot.passed.set()
