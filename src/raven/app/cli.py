@@ -203,7 +203,6 @@ def _parts(values: list[str] | None) -> list[str] | None:
 def _notes(settings: Settings) -> list[str]:
     # What is set but does nothing yet is said, so that nobody believes their data is being stored.
     waiting = [
-        ("journal", settings.journal.enabled),
         ("shm", settings.shm.enabled),
         *((name, bool(getattr(settings, name).url)) for name in ("redis", "influx", "timescale", "questdb", "nats")),
     ]

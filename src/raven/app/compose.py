@@ -25,6 +25,7 @@ from raven.errors import ConfigurationError
 from raven.fanout import Fanout, Limits
 from raven.ingest.settings import EngineSettings, IngestSettings, VenuePlan
 from raven.ingest.thread import Ingest
+from raven.journal import Journal
 from raven.observe import (
     REGISTRY,
     EngineSource,
@@ -105,6 +106,7 @@ class _Server:
             settings=ingest_settings(settings, stand_in),
             engine=engine_settings(settings, sum(len(plan.symbols) for plan in plans)),
         )
+        self.journal = journal(self.hub, settings)
         self.server = grpc_server(self.hub, settings)
         self.face = GrpcFace(
             self.server,
@@ -132,6 +134,9 @@ class _Server:
         settings = self._settings
         lifecycle = Lifecycle()
         lifecycle.add("monitoring", start=self.monitoring.start, stop=self.monitoring.stop)
+        if self.journal is not None:
+            # Before ingest, so that it hears the first record, and stopped after it, so that it hears the last.
+            lifecycle.add("journal", start=self.journal.start, stop=self.journal.stop)
         lifecycle.add("ingest", start=self.ingest.start, stop=self.ingest.stop)
         lifecycle.add("grpc", start=self._open_grpc, drain=lambda: self.face.drain(settings.server.drain_seconds))
         lifecycle.add("view", start=lambda: self._start_watching(lifecycle))
@@ -152,6 +157,8 @@ class _Server:
         self._shown = self._view()
         loop = asyncio.get_running_loop()
         lifecycle.watch(loop.create_task(self.ingest.watch(), name="ingest"))
+        if self.journal is not None:
+            lifecycle.watch(loop.create_task(self.journal.watch(), name="journal"))
         lifecycle.watch(loop.create_task(self._keep_probing(), name="health"))
         if self._stand_in is not None and self._stand_in.ends:
             self._announcing = loop.create_task(self._announce_end(self._stand_in), name="end of replay")
@@ -194,9 +201,16 @@ class _Server:
             status = Status.HEALTHY if not lost else Status.UNHEALTHY if len(lost) == len(shards) else Status.DEGRADED
             reason = "; ".join(connection_trouble(shard["url"], shard["last_error"]) for shard in lost)
             self.health.set(venue, status, reason, critical=False)
+        if self.journal is not None:
+            trouble = self.journal.status.trouble
+            self.health.set("journal", Status.DEGRADED if trouble else Status.HEALTHY, trouble, critical=False)
 
     def _troubles(self) -> list[str]:
-        """Say for people which connections cannot be made; one still at its first attempt is no trouble."""
+        """Say for people what does not work; a connection that is still at its first attempt is no trouble."""
+        kept = self.journal.status.trouble if self.journal else ""
+        return [*([f"journal: {kept}; what comes is lost until it can write"] if kept else []), *self._unreachable()]
+
+    def _unreachable(self) -> list[str]:
         return [
             f"{venue}: {connection_trouble(shard['url'], shard['last_error'])}; trying again"
             for venue, shards in self.ingest.status().items()
@@ -322,6 +336,20 @@ def ring_bytes(configured: int, symbols: int, book_depth: int) -> int:
     wanted = 1 << (wanted.bit_length() - 1)
     least = 2 * _RING_LEAST_BOOKS * (32 * book_depth + 128)
     return wanted if wanted >= least else 1 << (least - 1).bit_length()
+
+
+def journal(hub: Hub, settings: Settings) -> Journal | None:
+    """Return the journal of the configuration, not started; None when it is switched off."""
+    chosen = settings.journal
+    if not chosen.enabled:
+        return None
+    return Journal(
+        hub,
+        Path(chosen.dir),
+        commit_interval_s=chosen.commit_interval_ms / 1000,
+        books_every_s=chosen.books_interval_ms / 1000,
+        segment_max_bytes=chosen.segment_max_bytes,
+    )
 
 
 def grpc_server(hub: Hub, settings: Settings) -> GrpcServer:

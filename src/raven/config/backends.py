@@ -18,14 +18,17 @@ __all__ = [
 
 
 class JournalSettings(Section):
-    """The embedded memory on disk. This version does not write it yet; the keys are accepted."""
+    """The embedded memory on disk: everything published, in segment files. No other server is needed."""
 
     enabled: bool = setting(False, "Keep everything published in segment files.")
     dir: str = setting("data/journal", "Folder of the segment files.", min_length=1)
     commit_interval_ms: int = setting(100, "Longest time between two commits to disk.", unit="ms", ge=1)
+    books_interval_ms: int = setting(
+        1000, "A state of each book is kept so often, and at each change of its quality.", unit="ms", ge=1
+    )
     segment_max_bytes: int = setting(268_435_456, "A segment is closed at this size.", unit="bytes", ge=1_048_576)
-    retention_days: int = setting(30, "Days kept; 0 keeps everything.", unit="days", ge=0)
-    retention_bytes: int = setting(0, "Bytes kept; 0 sets no limit.", unit="bytes", ge=0)
+    retention_days: int = setting(30, "Days kept; 0 keeps everything. Not applied yet.", unit="days", ge=0)
+    retention_bytes: int = setting(0, "Bytes kept; 0 sets no limit. Not applied yet.", unit="bytes", ge=0)
 
 
 class ShmSettings(Section):

@@ -19,9 +19,11 @@ __all__ = [
     "SYMBOLS",
     "configure_metrics",
     "record_backfill",
+    "record_commit",
     "record_connected",
     "record_disconnected",
     "record_error",
+    "record_journal_loss",
     "record_loop",
     "record_response",
     "record_snapshot_request",
@@ -68,6 +70,17 @@ COMPONENT_HEALTH = Gauge(
 LOOP_LAG = Gauge("raven_loop_lag_seconds", "How late the event loop woke up last time.", ["loop"], registry=REGISTRY)
 LOOP_TASKS = Gauge(
     "raven_loop_tasks", "Tasks of the event loop; grows only when something leaks.", ["loop"], registry=REGISTRY
+)
+JOURNAL_RECORDS = Counter("raven_journal_records", "Records written to the journal and synced.", registry=REGISTRY)
+JOURNAL_BYTES = Counter("raven_journal_bytes", "Bytes written to the journal and synced.", registry=REGISTRY)
+JOURNAL_LOST = Counter(
+    "raven_journal_lost_records", "Records that the journal could not keep; each in a gap record.", registry=REGISTRY
+)
+JOURNAL_COMMIT = Histogram(
+    "raven_journal_commit_seconds",
+    "Time to write and sync one group of records.",
+    buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
+    registry=REGISTRY,
 )
 LABEL_OVERFLOW = Counter(
     "raven_label_overflows", "Values counted as `other` because their label is full.", ["label"], registry=REGISTRY
@@ -130,6 +143,18 @@ def record_error(error: BaseException, where: str) -> None:
         "error", kind=kind, where=where, reason=f"{type(error).__name__}: {error}", every_s=10,
         exc_info=None if foreseen else error,
     )  # fmt: skip
+
+
+def record_commit(records: int, size: int, seconds: float) -> None:
+    """Count what the journal has synced."""
+    JOURNAL_RECORDS.inc(records)
+    JOURNAL_BYTES.inc(size)
+    JOURNAL_COMMIT.observe(seconds)
+
+
+def record_journal_loss(records: int) -> None:
+    """Count what the journal could not keep."""
+    JOURNAL_LOST.inc(records)
 
 
 def record_loop(loop: str, late_s: float, tasks: int) -> None:

@@ -1,0 +1,304 @@
+"""The memory of what was published: a thread that copies every topic into segment files, ten times a second.
+
+What it owns: a folder with a lock (one process writes it), segments, and the topic table that says what the numbers in
+them mean. What it promises: after `commit_interval_s` a record is on the disk, or a gap record says that it is not.
+The feed never waits for it: it reads rings with cursors of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import fcntl
+import json
+import os
+import threading
+from array import array
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import IO
+
+from raven._core import Collector, Hub, __version__
+from raven.clock import Clock, SystemClock
+from raven.errors import ConfigurationError, InternalError
+from raven.journal.schema import record_batch
+from raven.journal.segment import FORMAT, META, Damage, SegmentWriter, cut_torn_tail, segments_in
+from raven.observe import get_logger, record_commit, record_error, record_journal_loss
+from raven.records import Flags, GapReason, GapWord, Kind
+from raven.topics import DataType
+
+__all__ = ["Journal", "JournalStatus"]
+
+log = get_logger("journal")
+
+# Records per Arrow batch: bounds what is held in memory, and what one damaged frame costs.
+_BATCH_RECORDS = 65_536
+# While the disk is full, what cannot be kept is counted; the next attempt comes after this time.
+_FULL_RETRY_S = 1.0
+
+TopicRow = tuple[int, str, str, int, int]
+"""Number, venue, symbol, data type, depth."""
+
+
+@dataclass(slots=True)
+class JournalStatus:
+    """What a journal has done since it was started."""
+
+    records: int = 0
+    """Records on the disk."""
+    bytes: int = 0
+    """Bytes on the disk, this run."""
+    lost: int = 0
+    """Records that could not be kept; each is counted in a gap record."""
+    trouble: str = ""
+    """Why nothing can be written just now; empty when all is well."""
+    segment: str = ""
+    """File that is written."""
+    recovered: list[Damage] = field(default_factory=list)
+    """What a crash had left half written when this run began."""
+
+
+class Journal:
+    """Copies every topic of a hub to disk. `start` and `stop` belong to the main loop; the work has its own thread."""
+
+    def __init__(
+        self,
+        hub: Hub,
+        folder: Path,
+        *,
+        commit_interval_s: float = 0.1,
+        books_every_s: float = 1.0,
+        segment_max_bytes: int = 256 << 20,
+        clock: Clock | None = None,
+    ) -> None:
+        """Books are kept every `books_every_s` and whenever their quality changes; everything else as it comes."""
+        self._hub = hub
+        self._folder = folder
+        self._commit_interval_s = commit_interval_s
+        self._books_every_s = books_every_s
+        self._segment_max_bytes = segment_max_bytes
+        self._clock = clock or SystemClock()
+        self._collector = Collector(hub)
+        self._topics: dict[int, TopicRow] = {}
+        self._unkept: Counter[int] = Counter()
+        self._segment: SegmentWriter | None = None
+        self._number = 0
+        self._run = f"{self._clock.time_ns():x}-{os.getpid()}"
+        self._lock: IO[str] | None = None
+        self._books_due = 0.0
+        self._retry_at = 0.0
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
+        self._failure: BaseException | None = None
+        self.status = JournalStatus()
+
+    async def start(self) -> None:
+        """Lock the folder, cut what a crash left half written, and begin.
+
+        Raises: ConfigurationError when the folder cannot be used or another process writes it.
+        """
+        await asyncio.to_thread(self.open)
+        self._thread.start()
+
+    async def stop(self) -> None:
+        """Keep what was published until now, and close."""
+        self._stopping.set()
+        if self._thread.is_alive():
+            await asyncio.to_thread(self._thread.join)
+        self.close()
+
+    async def watch(self) -> None:
+        """Wait until the thread has ended. Raises: InternalError when it ended by itself."""
+        await asyncio.to_thread(self._thread.join)
+        if not self._stopping.is_set():
+            raise InternalError(f"the journal's thread ended: {self._failure!r}") from self._failure
+
+    def open(self) -> None:
+        """Do what `start` does, without the thread. For tools and tests that call `turn` themselves."""
+        try:
+            self._folder.mkdir(parents=True, exist_ok=True)
+            self._take_lock()
+            segments = segments_in(self._folder)
+            self._number = int(segments[-1].stem) if segments else 0
+            tail = cut_torn_tail(segments[-1]) if segments else None
+        except OSError as error:
+            raise ConfigurationError(f"journal.dir: {self._folder} cannot be written: {error.strerror}") from None
+        if tail is not None:
+            self.status.recovered.append(tail)
+            log.warning("a torn tail was cut", file=str(tail.path), bytes=tail.size, at=tail.offset)
+        log.info("journal is open", folder=str(self._folder), segments=len(segments))
+
+    def close(self) -> None:
+        """Commit what waits and let go of the folder."""
+        self.turn(last=True)
+        self._close_segment()
+        if self._lock is not None:
+            self._lock.close()
+            self._lock = None
+
+    def turn(self, *, last: bool = False) -> int:
+        """Collect what was published and commit it; return how many records that were. Called by one thread."""
+        now = self._clock.monotonic()
+        fresh, gone = self._follow_topics()
+        books = last or now >= self._books_due
+        if books:
+            self._books_due = now + self._books_every_s
+        kept = 0
+        while True:
+            waiting = self._collector.collect(_BATCH_RECORDS, self._clock.time_ns(), books=books)
+            batches = self._collector.take()
+            kept += self._keep(batches, fresh)
+            fresh, books = [], False
+            if waiting < _BATCH_RECORDS:
+                break
+        for topic in gone:
+            self._collector.remove(topic)
+            self._topics.pop(topic, None)
+        return kept
+
+    # --- inside -----------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        try:
+            # Twice as often as promised: the commit itself takes time too.
+            while not self._stopping.wait(self._commit_interval_s / 2):
+                self.turn()
+        except BaseException as error:
+            self._failure = error
+            raise
+
+    def _take_lock(self) -> None:
+        lock = (self._folder / "journal.lock").open("a+")
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            lock.seek(0)
+            owner = lock.read().strip() or "unknown"
+            lock.close()
+            raise ConfigurationError(
+                f"journal.dir: {self._folder.resolve()} is written by another process (pid {owner}); "
+                "stop it, or give this one another folder"
+            ) from None
+        lock.truncate(0)
+        lock.write(str(os.getpid()))
+        lock.flush()
+        self._lock = lock
+
+    def _follow_topics(self) -> tuple[list[TopicRow], list[int]]:
+        """Read topics that are new; return them, and those that have ended (which are read one last time)."""
+        present = {row[0]: row[:5] for row in self._hub.topics()}
+        fresh = [row for topic, row in present.items() if topic not in self._topics and self._is_kept(row)]
+        for row in fresh:
+            self._collector.add(row[0])
+            self._topics[row[0]] = row
+        return fresh, [topic for topic in self._topics if topic not in present]
+
+    def _is_kept(self, row: TopicRow) -> bool:
+        """Deeper tiers of a book come and go with their readers; the depth that is always published is kept."""
+        number, venue, symbol, data_type, _ = row
+        return data_type != DataType.ORDERBOOK or self._hub.find(venue, symbol, data_type) == number
+
+    def _keep(self, batches: Sequence[tuple[int, int, list[bytes]]], fresh: Sequence[TopicRow]) -> int:
+        rows = sum(count for _, count, _ in batches)
+        if not rows and not fresh:
+            return 0
+        frames: list[tuple[int, bytes | memoryview]] = [_meta({"topics": fresh})] if fresh and self._segment else []
+        frames += [(kind, record_batch(Kind(kind), count, columns).serialize()) for kind, count, columns in batches]
+        if self._clock.monotonic() < self._retry_at or not self._commit(frames, rows):
+            for _, _, columns in batches:
+                self._count_lost(columns[0])
+            return 0
+        return rows
+
+    def _commit(self, frames: list[tuple[int, bytes | memoryview]], rows: int) -> bool:
+        began = self._clock.monotonic()
+        try:
+            if self._segment is None:
+                self._open_segment()
+                self._mend()
+            assert self._segment is not None
+            before = self._segment.size
+            self._segment.commit(frames)
+            size = self._segment.size - before
+            if self._segment.size >= self._segment_max_bytes:
+                self._close_segment()
+        except OSError as error:
+            self._fail(error)
+            return False
+        self.status.records += rows
+        self.status.bytes += size
+        record_commit(rows, size, self._clock.monotonic() - began)
+        if self.status.trouble:
+            log.info("journal writes again", lost=self.status.lost)
+            self.status.trouble = ""
+        return True
+
+    def _open_segment(self) -> None:
+        self._number += 1
+        self._segment = SegmentWriter(self._folder, self._number)
+        self.status.segment = self._segment.path.name
+        self._segment.commit([self._about(opened_ns=self._clock.time_ns())])
+
+    def _about(self, **moment: int) -> tuple[int, bytes]:
+        """Say what this segment is; at its beginning and at its end, in case one of them is damaged."""
+        topics = list(self._topics.values())
+        return _meta({"format": FORMAT, "raven": __version__, "run": self._run, **moment, "topics": topics})
+
+    def _mend(self) -> None:
+        """Say in the journal what could not be kept while nothing could be written."""
+        if not self._unkept or self._segment is None:
+            return
+        now = self._clock.time_ns()
+        rows = [(topic, count) for topic, count in self._unkept.items() if topic in self._topics]
+        self._segment.commit([_gaps(rows, self._topics, now)])
+        self.status.records += len(rows)
+        self._unkept.clear()
+
+    def _close_segment(self) -> None:
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            try:
+                segment.commit([self._about(closed_ns=self._clock.time_ns())])
+            except OSError as error:
+                record_error(error, f"closing {segment.path.name}")
+            segment.close()
+
+    def _fail(self, error: OSError) -> None:
+        """Give up this segment; the next attempt begins another one, so that a failed fsync is never trusted."""
+        segment, self._segment = self._segment, None
+        if segment is not None:
+            segment.close()
+            if segment.size == 0:
+                segment.path.unlink(missing_ok=True)
+                self._number -= 1
+        self._retry_at = self._clock.monotonic() + _FULL_RETRY_S
+        what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error.strerror or error)
+        if not self.status.trouble:
+            log.error("journal cannot write", reason=what, next="counts what is lost and tries again every second")
+        self.status.trouble = what
+
+    def _count_lost(self, topics: bytes) -> None:
+        """Remember of which topics these records were, until a gap record can say it."""
+        counts = Counter(memoryview(topics).cast("I"))
+        self._unkept.update(counts)
+        self.status.lost += counts.total()
+        record_journal_loss(counts.total())
+
+
+def _meta(content: dict[str, object]) -> tuple[int, bytes]:
+    return META, json.dumps(content, separators=(",", ":")).encode()
+
+
+def _gaps(rows: Sequence[tuple[int, int]], topics: dict[int, TopicRow], now_ns: int) -> tuple[int, bytes | memoryview]:
+    """Return a frame of gap records: so many records of these topics are missing."""
+    words = {word: [0] * len(rows) for word in GapWord}
+    words[GapWord.DATA_TYPE] = [topics[topic][3] for topic, _ in rows]
+    words[GapWord.COUNT] = [count for _, count in rows]
+    words[GapWord.REASON] = [int(GapReason.JOURNAL)] * len(rows)
+    zero, now, after_gap = [0] * len(rows), [now_ns] * len(rows), [int(Flags.AFTER_GAP)] * len(rows)
+    head = [("I", [topic for topic, _ in rows]), ("I", after_gap), ("Q", zero), ("q", now), ("q", now), ("Q", zero)]
+    head += [("B", zero), ("B", zero)]
+    columns = [array(code, values).tobytes() for code, values in [*head, *(("q", words[word]) for word in GapWord)]]
+    return int(Kind.GAP), record_batch(Kind.GAP, len(rows), columns).serialize()

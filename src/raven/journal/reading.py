@@ -1,0 +1,91 @@
+"""Reading a journal: every record that is whole, in the order in which it was written, and a list of what is damaged.
+
+Other processes may read while one writes; they see what was committed when they looked.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+
+from raven.errors import DataValidation
+from raven.journal.schema import SCHEMAS
+from raven.journal.segment import FORMAT, META, Damage, Frame, frames_of, segments_in
+from raven.records import Kind
+from raven.topics import DataType
+
+__all__ = ["Batch", "JournalTopic", "read_journal"]
+
+
+@dataclass(frozen=True, slots=True)
+class JournalTopic:
+    """What a number in the column `topic` means."""
+
+    venue: str
+    symbol: str
+    data_type: DataType
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Records of one kind that were committed together."""
+
+    kind: Kind
+    records: pa.RecordBatch
+    topics: dict[int, JournalTopic]
+    """What the numbers in the column `topic` mean in this run."""
+    run: str
+    """The run of the server that wrote it; sequences start from 1 in each."""
+    path: Path
+    """The segment that it stands in."""
+
+
+def read_journal(folder: Path, kinds: Collection[Kind] = tuple(Kind)) -> Iterator[Batch | Damage]:
+    """Yield the batches of these kinds, oldest first, and in their places what is damaged.
+
+    Raises: DataValidation when there is no journal, or it was written by a version that this one cannot read.
+    """
+    segments = segments_in(folder)
+    if not segments:
+        raise DataValidation(f"{folder}: no journal there; expected files named like 0000000001.segment")
+    for path in segments:
+        yield from _read_segment(path, kinds)
+
+
+def _read_segment(path: Path, kinds: Collection[Kind]) -> Iterator[Batch | Damage]:
+    topics: dict[int, JournalTopic] = {}
+    run = ""
+    for frame in frames_of(path):
+        if isinstance(frame, Damage):
+            if frame.offset == 0 and not run:
+                # The head is gone; the end of the segment says the same once more.
+                run = _learn_from_later(path, topics)
+            yield frame
+        elif frame.kind == META:
+            run = _learn(path, frame, topics) or run
+        elif frame.kind in kinds:
+            kind = Kind(frame.kind)
+            records = pa.ipc.read_record_batch(pa.py_buffer(frame.payload), SCHEMAS[kind])
+            yield Batch(kind, records, topics, run, path)
+
+
+def _learn(path: Path, frame: Frame, topics: dict[int, JournalTopic]) -> str:
+    """Add the topics of a frame; return the run it names, if it names one."""
+    meta = json.loads(frame.payload)
+    if meta.get("format", FORMAT) != FORMAT:
+        raise DataValidation(f"{path}: format {meta['format']}, but this version reads {FORMAT}; upgrade Raven")
+    for number, venue, symbol, data_type, _ in meta.get("topics", ()):
+        topics[number] = JournalTopic(venue, symbol, DataType(data_type))
+    return str(meta.get("run", ""))
+
+
+def _learn_from_later(path: Path, topics: dict[int, JournalTopic]) -> str:
+    run = ""
+    for frame in frames_of(path):
+        if isinstance(frame, Frame) and frame.kind == META:
+            run = _learn(path, frame, topics) or run
+    return run
