@@ -16,8 +16,10 @@ from rich.table import Table
 
 from raven import __version__
 from raven.app.commands import HELP_NAMES, Command, Group
+from raven.ctl import verify as verification
 from raven.ctl.replay import Replay, replay_files
 from raven.errors import RavenError
+from raven.journal import verify_journal
 
 __all__ = ["app", "main"]
 
@@ -69,6 +71,32 @@ def replay(
         typer.secho(f"error: {error.message}", fg="red", err=True)
         raise typer.Exit(1) from None
     _show(result, files)
+
+
+@app.command(
+    cls=Command,
+    epilog="Exit code: 0 all of it is there, 1 something is missing or damaged.\n\nExamples:\n\n  ravenctl verify\n\n"
+    "  ravenctl verify /var/lib/raven/journal --json",
+)
+def verify(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The journal; see journal.dir.")] = Path(
+        "data/journal"
+    ),
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
+) -> None:
+    """Read a whole journal: what it holds, what is damaged, and what is missing without a gap record."""
+    try:
+        verdict = verify_journal(folder) if as_json else verification.verify_with_progress(folder)
+    except RavenError as error:
+        typer.secho(f"error: {error.message}", fg="red", err=True)
+        raise typer.Exit(1) from None
+    if as_json:
+        document = msgspec.json.format(msgspec.json.encode(verification.report(verdict)), indent=1)
+        sys.stdout.buffer.write(document + b"\n")
+    else:
+        verification.show(verdict, folder)
+    if not verdict.is_sound:
+        raise typer.Exit(1)
 
 
 def _with_progress(files: list[Path]) -> Replay:

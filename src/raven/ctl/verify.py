@@ -1,0 +1,83 @@
+"""`ravenctl verify`: what a journal holds, and whether all of it is there."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+from raven.journal import Verdict, verify_journal
+
+__all__ = ["report", "show", "verify_with_progress"]
+
+
+def verify_with_progress(folder: Path) -> Verdict:
+    """Verify a journal and show on stderr how far it is."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        TextColumn("{task.completed:,} records"),
+        TimeElapsedColumn(),
+    )
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("verifying", total=None)
+        return verify_journal(folder, lambda records: progress.update(task, completed=records))
+
+
+def report(verdict: Verdict) -> dict[str, Any]:
+    """Return what was found as one JSON document."""
+    return {
+        "sound": verdict.is_sound,
+        "segments": verdict.segments,
+        "bytes": verdict.size,
+        "damage": [
+            {"file": str(one.path), "offset": one.offset, "bytes": one.size, "frames": one.frames, "tail": one.is_tail}
+            for one in verdict.damage
+        ],
+        "topics": [
+            {
+                "run": one.run, "venue": one.venue, "symbol": one.symbol, "type": one.data_type.name.lower(),
+                "records": one.records, "first_ns": one.first_ns, "last_ns": one.last_ns,
+                "venue_gaps": one.venue_gaps, "not_kept": one.told, "missing": one.missing,
+            }
+            for one in verdict.topics
+        ],
+    }  # fmt: skip
+
+
+def show(verdict: Verdict, folder: Path) -> None:
+    """Print what was found for people: runs of the server are summed."""
+    console = Console()
+    table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1), collapse_padding=True)
+    for name in ("venue", "symbol", "type"):
+        table.add_column(name, no_wrap=True)
+    for name in ("records", "runs", "first", "last", "venue gaps", "not kept", "missing"):
+        table.add_column(name, justify="right", no_wrap=True)
+    names = dict.fromkeys((one.venue, one.symbol, one.data_type) for one in verdict.topics if one.records)
+    for venue, symbol, data_type in sorted(names):
+        rows = [one for one in verdict.topics if (one.venue, one.symbol, one.data_type) == (venue, symbol, data_type)]
+        missing, told = sum(one.missing for one in rows), sum(one.told for one in rows)
+        starts = [one.first_ns for one in rows if one.first_ns]
+        table.add_row(
+            venue, symbol, data_type.name.lower(), f"{sum(one.records for one in rows):,}", str(len(rows)),
+            _time(min(starts, default=0)), _time(max(one.last_ns for one in rows)),
+            f"{sum(one.venue_gaps for one in rows):,}", f"[yellow]{told:,}[/]" if told else "0",
+            f"[bold red]{missing:,}[/]" if missing else "0",
+        )  # fmt: skip
+    console.width = max(console.width, 120)
+    console.print(table)
+    for one in verdict.damage:
+        note = " (a crash; cut at the next start)" if one.is_tail else ""
+        console.print(f"{one}{note}", style="yellow" if one.is_tail else "red", highlight=False, soft_wrap=True)
+    size = f"{verdict.segments} segment(s), {verdict.size / 2**20:,.1f} MiB in {folder}"
+    answer = "[green]all of it is there[/]" if verdict.is_sound else "[bold red]something is missing or damaged[/]"
+    console.print(f"{size}: {answer}", highlight=False, soft_wrap=True)
+
+
+def _time(ns: int) -> str:
+    return datetime.fromtimestamp(ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S") if ns else "-"
