@@ -92,9 +92,11 @@ def measure(arguments: Sequence[str], minutes: float, visitors: bool) -> dict[st
             metrics, process = server.metrics(), server.process
             samples.append({
                 "seconds": round(time.monotonic() - began, 1), "rss_mib": round(server.rss_mib(), 2),
-                "files": process.num_fds(), "threads": process.num_threads(), "tasks": metrics.get("raven_loop_tasks", 0),
-                "received": metrics.get("raven_received_events_total", 0), "gap": metrics.get("raven_gap_events_total", 0),
-                "rejected": metrics.get("raven_rejected_events_total", 0),
+                "files": process.num_fds(), "threads": process.num_threads(),
+                "tasks": metrics.get("raven_loop_tasks", 0),
+                "received": metrics.get("raven_received_events_total", 0),
+                "gap": metrics.get("raven_gap_events_total", 0),
+                "rejected": metrics.get("messages_error_total", 0),
             })  # fmt: skip
             print("  ".join(f"{name} {value:g}" for name, value in samples[-1].items()), flush=True)
             time.sleep(SAMPLE_S)
@@ -102,8 +104,8 @@ def measure(arguments: Sequence[str], minutes: float, visitors: bool) -> dict[st
             guest.wait(30)
         metrics = server.metrics()
         unaccounted = metrics["raven_received_events_total"] - sum(
-            metrics[f"raven_{part}_events_total"] for part in ("published", "ignored", "gap", "rejected")
-        ) - metrics["raven_pending_events"]  # fmt: skip
+            metrics[f"raven_{part}_events_total"] for part in ("published", "ignored", "gap")
+        ) - metrics["messages_error_total"] - metrics["raven_pending_events"]  # fmt: skip
     warm = [one for one in samples if one["seconds"] >= WARM_UP_S]
     times = [one["seconds"] for one in warm]
     growth = {f"{name}_per_minute": round(slope(times, [one[name] for one in warm]), 3)
