@@ -130,21 +130,21 @@ SH_PY = $$(if [ -x $(PY) ]; then echo $(PY); else ./scripts/prerequisites.sh pyt
 # Each of these belongs to a later stage; saying so beats pretending.
 CONTAINERS := deploy start stop restart docker-build logs logs-server logs-influx logs-grafana shell db-shell
 .PHONY: $(CONTAINERS) backup restore
-deploy: ## Start the container stack
-start: ## Start its containers
-stop: ## Stop them
-restart: ## Restart them
-docker-build: ## Build the image
-logs: ## Follow all logs (also logs-server, logs-influx, logs-grafana)
-shell: ## A shell in the server's container
-db-shell: ## A shell in the database
+deploy: ## Start the container stack (not yet)
+start: ## Start its containers (not yet)
+stop: ## Stop them (not yet)
+restart: ## Restart them (not yet)
+docker-build: ## Build the image (not yet)
+logs: ## Follow all logs (also logs-server, logs-influx, logs-grafana) (not yet)
+shell: ## A shell in the server's container (not yet)
+db-shell: ## A shell in the database (not yet)
 $(CONTAINERS):
 	@echo "make $@ waits for the container stack (deploy/docker), which does not exist yet; \`make run\` needs no container" >&2
 	@exit 1
-backup: ## Back up the journal
-restore: ## Restore it: make restore BACKUP_NAME=…
+backup: ## Back up the journal (not yet)
+restore: ## Restore it: make restore BACKUP_NAME=… (not yet)
 backup restore:
-	@echo "make $@ waits for the journal (raven.journal), which does not exist yet: there is nothing stored to keep" >&2
+	@echo "make $@ is not written yet: stop raven and copy the folder of journal.dir (data/journal)" >&2
 	@exit 1
 
 ##@ Tidy
