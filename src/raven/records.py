@@ -9,7 +9,17 @@ from __future__ import annotations
 from decimal import Decimal
 from enum import IntEnum, IntFlag
 
-__all__ = ["CandleWord", "Flags", "FundingWord", "GapReason", "GapWord", "Kind", "decimal", "decimal_text"]
+__all__ = [
+    "FUNDING_SCALE",
+    "CandleWord",
+    "Flags",
+    "FundingWord",
+    "GapReason",
+    "GapWord",
+    "Kind",
+    "decimal",
+    "decimal_text",
+]
 
 
 class Kind(IntEnum):
@@ -78,6 +88,10 @@ class CandleWord(IntEnum):
     TICKS = 7
     BUY_VOLUME = 8
     CLOSED = 9
+
+
+FUNDING_SCALE = 8
+"""Decimals of every value in the body of a funding record, whatever the instrument's scale is."""
 
 
 class FundingWord(IntEnum):

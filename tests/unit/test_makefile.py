@@ -24,11 +24,11 @@ def test_what_needs_containers_says_so_and_fails(target: str) -> None:
 
 
 @pytest.mark.parametrize("target", ["backup", "restore"])
-def test_what_needs_the_journal_says_so_and_fails(target: str) -> None:
+def test_what_is_not_written_yet_says_what_to_do_and_fails(target: str) -> None:
     answer = make(target)
 
     assert answer.returncode != 0
-    assert f"make {target} waits for the journal" in answer.stderr
+    assert f"make {target} is not written yet: stop raven and copy the folder" in answer.stderr
 
 
 def test_urls_are_told_without_a_running_server() -> None:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from raven import __version__
 from raven.app.commands import HELP_NAMES, Command, Group
+from raven.ctl import compaction
 from raven.ctl import verify as verification
 from raven.ctl.replay import Replay, replay_files
 from raven.errors import RavenError
@@ -24,6 +25,7 @@ from raven.journal import verify_journal
 __all__ = ["app", "main"]
 
 _ANY_WIDTH = 10_000
+DEFAULT_JOURNAL = Path("data/journal")
 
 app = typer.Typer(
     name="ravenctl",
@@ -79,9 +81,7 @@ def replay(
     "  ravenctl verify /var/lib/raven/journal --json",
 )
 def verify(
-    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The journal; see journal.dir.")] = Path(
-        "data/journal"
-    ),
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The journal; see journal.dir.")] = DEFAULT_JOURNAL,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
     """Read a whole journal: what it holds, what is damaged, and what is missing without a gap record."""
@@ -97,6 +97,23 @@ def verify(
         verification.show(verdict, folder)
     if not verdict.is_sound:
         raise typer.Exit(1)
+
+
+@app.command(
+    cls=Command,
+    epilog="The newest segment stays. Safe while `raven` runs.\n\nExamples:\n\n  ravenctl compact\n\n"
+    "  ravenctl compact /var/lib/raven/journal",
+)
+def compact(
+    folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The journal; see journal.dir.")] = DEFAULT_JOURNAL,
+) -> None:
+    """Turn a journal's closed segments into Parquet, by day, venue, type and symbol."""
+    try:
+        done = compaction.compact_with_progress(folder)
+    except (RavenError, OSError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from None
+    compaction.show(done, folder)
 
 
 def _with_progress(files: list[Path]) -> Replay:

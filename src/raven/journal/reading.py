@@ -18,7 +18,7 @@ from raven.journal.segment import FORMAT, META, Damage, Frame, frames_of, segmen
 from raven.records import Kind
 from raven.topics import DataType
 
-__all__ = ["Batch", "JournalTopic", "read_journal"]
+__all__ = ["Batch", "JournalTopic", "read_journal", "read_segment"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +53,11 @@ def read_journal(folder: Path, kinds: Collection[Kind] = tuple(Kind)) -> Iterato
     if not segments:
         raise DataValidation(f"{folder}: no journal there; expected files named like 0000000001.segment")
     for path in segments:
-        yield from _read_segment(path, kinds)
+        yield from read_segment(path, kinds)
 
 
-def _read_segment(path: Path, kinds: Collection[Kind]) -> Iterator[Batch | Damage]:
+def read_segment(path: Path, kinds: Collection[Kind] = tuple(Kind)) -> Iterator[Batch | Damage]:
+    """Yield what `read_journal` does, of one segment."""
     topics: dict[int, JournalTopic] = {}
     run = ""
     for frame in frames_of(path):

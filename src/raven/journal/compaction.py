@@ -1,0 +1,190 @@
+"""From segments to Parquet: one file per segment, day, venue, type and symbol, that any other program can read.
+
+    parquet/date=2026-11-21/venue=binance_futures/type=trades/symbol=BTCUSDT/0000000007.parquet
+                                                                             _manifest.json
+
+A segment is removed when every file made of it is on the disk and was read back; a crash before that does it again and
+writes the same files. Gap records stand in a partition of their own (`type=gaps`). The day is that of the arrival.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import hashlib
+import json
+import os
+from collections import defaultdict
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from raven.errors import DataValidation, InternalError
+from raven.journal.reading import Batch, read_segment
+from raven.journal.segment import Damage, segments_in
+from raven.journal.tables import table_of
+from raven.observe import get_logger
+from raven.records import Kind
+
+__all__ = ["Compacted", "compact", "parquet_folder"]
+
+log = get_logger("journal")
+
+_DAY_NS = 86_400 * 10**9
+_ROW_GROUP = 1 << 20
+_ZSTD_LEVEL = 9
+# Columns that grow by little, or hardly change: their differences are tiny.
+_GROWING = ("exchange_time", "recv_time", "id", "sequence", "first_fill_id", "last_fill_id")
+
+
+@dataclass(slots=True)
+class Compacted:
+    """What one run of the compaction did."""
+
+    segments: int = 0
+    rows: int = 0
+    files: int = 0
+    bytes_before: int = 0
+    bytes_after: int = 0
+    damage: list[Damage] = field(default_factory=list)
+    """What was damaged in the segments; the manifests of the day list it, too."""
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class _Partition:
+    date: str
+    venue: str
+    type: str
+    symbol: str
+
+    def folder(self, root: Path) -> Path:
+        return root / f"date={self.date}" / f"venue={self.venue}" / f"type={self.type}" / f"symbol={self.symbol}"
+
+
+def parquet_folder(journal: Path) -> Path:
+    """Return where the Parquet files of a journal stand."""
+    return journal / "parquet"
+
+
+def compact(journal: Path, progress: Callable[[int, int], None] = lambda done, of: None) -> Compacted:
+    """Turn segments into Parquet and remove them; `progress` is told segments done and to do.
+
+    The newest segment stays: it may be written just now, and its number says how the next one is called.
+    Raises: DataValidation when another process compacts the same journal; OSError when the disk is full.
+    """
+    done = Compacted()
+    with _lock(journal):
+        segments = segments_in(journal)[:-1]
+        for number, path in enumerate(segments):
+            _compact_segment(path, parquet_folder(journal), done)
+            progress(number + 1, len(segments))
+    return done
+
+
+@contextmanager
+def _lock(journal: Path) -> Iterator[None]:
+    with (journal / "compaction.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DataValidation(f"{journal}: another process compacts it; wait until it is done") from None
+        yield
+
+
+def _compact_segment(path: Path, root: Path, done: Compacted) -> None:
+    parts: dict[tuple[_Partition, Kind], list[pa.Table]] = defaultdict(list)
+    runs: set[str] = set()
+    damage: list[Damage] = []
+    for item in read_segment(path):
+        if isinstance(item, Damage):
+            damage.append(item)
+            continue
+        runs.add(item.run)
+        for partition, records in _split(item):
+            parts[partition, item.kind].append(records)
+    files: list[Path] = []
+    for (partition, kind), tables in sorted(parts.items()):
+        table = table_of(kind, pa.concat_tables(tables), ",".join(sorted(runs)))
+        files.append(_write(table, partition, root, path.stem, damage))
+        done.rows += len(table)
+    done.segments += 1
+    done.files += len(files)
+    done.bytes_before += path.stat().st_size
+    done.bytes_after += sum(file.stat().st_size for file in files)
+    done.damage += damage
+    path.unlink()
+    log.info("segment compacted", segment=path.name, files=len(files), damaged=len(damage))
+
+
+def _split(batch: Batch) -> Iterator[tuple[_Partition, pa.Table]]:
+    """Yield the records of each symbol and day."""
+    records = pa.table(batch.records)
+    days = pc.divide(records["recv_ns"], _DAY_NS)
+    for number in pc.unique(records["topic"]).to_pylist():
+        topic = batch.topics.get(number)
+        name = "gaps" if batch.kind is Kind.GAP else topic.data_type.name.lower() if topic else batch.kind.name.lower()
+        venue, symbol = (topic.venue, topic.symbol) if topic else ("unknown", f"topic-{number}")
+        is_here = pc.equal(records["topic"], number)
+        for day in pc.unique(days.filter(is_here)).to_pylist():
+            date = datetime.fromtimestamp(day * 86_400, UTC).strftime("%Y-%m-%d")
+            rows = records.filter(pc.and_(is_here, pc.equal(days, day)))
+            yield _Partition(date, venue, name, symbol), rows
+
+
+def _write(table: pa.Table, partition: _Partition, root: Path, segment: str, damage: list[Damage]) -> Path:
+    """Write one file and its line in the manifest, both whole or not at all."""
+    folder = partition.folder(root)
+    folder.mkdir(parents=True, exist_ok=True)
+    path, unfinished = folder / f"{segment}.parquet", folder / f"_{segment}.unfinished"
+    encodings = {name: "DELTA_BINARY_PACKED" for name in _GROWING if name in table.column_names}
+    pq.write_table(
+        table,
+        unfinished,
+        compression="zstd",
+        compression_level=_ZSTD_LEVEL,
+        row_group_size=_ROW_GROUP,
+        use_dictionary=[name for name in table.column_names if name not in encodings],
+        column_encoding=encodings,
+    )
+    if not pq.read_table(unfinished, partitioning=None).equals(table):
+        raise InternalError(f"{unfinished}: what was written is not what was read back; the segment is kept")
+    _sync(unfinished)
+    unfinished.rename(path)
+    _add_to_manifest(folder / "_manifest.json", path, table, damage)
+    return path
+
+
+def _add_to_manifest(path: Path, file: Path, table: pa.Table, damage: list[Damage]) -> None:
+    manifest: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"files": {}}
+    ids = pc.min_max(table["id"]).as_py()
+    sequences = pc.min_max(table["sequence"]).as_py()
+    manifest["files"][file.name] = {
+        "rows": len(table),
+        "first_id": ids["min"],
+        "last_id": ids["max"],
+        "first_sequence": sequences["min"],
+        "last_sequence": sequences["max"],
+        "runs": pc.unique(table["run"]).to_pylist(),
+        "damaged_frames": [{"offset": one.offset, "bytes": one.size, "frames": one.frames} for one in damage],
+        "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+    }
+    manifest["rows"] = sum(one["rows"] for one in manifest["files"].values())
+    unfinished = path.with_suffix(".unfinished")
+    unfinished.write_text(json.dumps(manifest, indent=1) + "\n")
+    _sync(unfinished)
+    unfinished.rename(path)
+    _sync(path.parent)
+
+
+def _sync(path: Path) -> None:
+    handle = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
