@@ -12,6 +12,7 @@ import logging
 import math
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from raven import __version__
 from raven._core import GrpcServer, Hub
@@ -25,7 +26,6 @@ from raven.errors import ConfigurationError
 from raven.fanout import Fanout, Limits
 from raven.ingest.settings import EngineSettings, IngestSettings, VenuePlan
 from raven.ingest.thread import Ingest
-from raven.journal import Journal
 from raven.observe import (
     REGISTRY,
     EngineSource,
@@ -40,6 +40,9 @@ from raven.observe import (
 )
 from raven.registry import VENUES, load
 from raven.serve.grpc import GrpcFace
+
+if TYPE_CHECKING:
+    from raven.journal import Journal
 
 __all__ = ["run"]
 
@@ -343,6 +346,8 @@ def journal(hub: Hub, settings: Settings) -> Journal | None:
     chosen = settings.journal
     if not chosen.enabled:
         return None
+    from raven.journal import Journal  # noqa: PLC0415 - Arrow takes 40 MB: only who keeps data pays for it
+
     return Journal(
         hub,
         Path(chosen.dir),

@@ -16,11 +16,8 @@ from rich.table import Table
 
 from raven import __version__
 from raven.app.commands import HELP_NAMES, Command, Group
-from raven.ctl import compaction
-from raven.ctl import verify as verification
 from raven.ctl.replay import Replay, replay_files
 from raven.errors import RavenError
-from raven.journal import verify_journal
 
 __all__ = ["app", "main"]
 
@@ -85,6 +82,9 @@ def verify(
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
     """Read a whole journal: what it holds, what is damaged, and what is missing without a gap record."""
+    from raven.ctl import verify as verification  # noqa: PLC0415 - Arrow is slow to import, replays do without
+    from raven.journal import verify_journal  # noqa: PLC0415
+
     try:
         verdict = verify_journal(folder) if as_json else verification.verify_with_progress(folder)
     except RavenError as error:
@@ -108,6 +108,8 @@ def compact(
     folder: Annotated[Path, typer.Argument(metavar="FOLDER", help="The journal; see journal.dir.")] = DEFAULT_JOURNAL,
 ) -> None:
     """Turn a journal's closed segments into Parquet, by day, venue, type and symbol."""
+    from raven.ctl import compaction  # noqa: PLC0415 - as above
+
     try:
         done = compaction.compact_with_progress(folder)
     except (RavenError, OSError) as error:
