@@ -7,9 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import Protocol
 
-__all__ = ["Clock", "SystemClock"]
+from raven.errors import DataValidation
+
+__all__ = ["Clock", "SystemClock", "parse_time"]
+
+_UNITS_S = {"s": 1, "m": 60, "h": 3600, "d": 86_400}
 
 
 class Clock(Protocol):
@@ -42,3 +47,22 @@ class SystemClock:
     async def sleep(self, seconds: float) -> None:
         """Wait on the running loop."""
         await asyncio.sleep(max(0.0, seconds))
+
+
+def parse_time(text: str, now_ns: int) -> int:
+    """Return the moment that a text names, ns since 1970: `2026-11-20`, `2026-11-20T12:30:00Z`, or `-1h` before now.
+
+    Times without a zone are UTC. Raises: DataValidation when it is none of these.
+    """
+    number, unit = text[1:-1], text[-1:]
+    if text.startswith("-") and unit in _UNITS_S and number.replace(".", "", 1).isdigit():
+        return now_ns - round(float(number) * _UNITS_S[unit] * 1e9)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise DataValidation(
+            f"{text!r} is no time; expected one like 2026-11-20, 2026-11-20T12:30:00Z, or -1h (units s, m, h, d)"
+        ) from None
+    aware = moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    # A float of seconds has no room for microseconds since 1970.
+    return int(aware.replace(microsecond=0).timestamp()) * 10**9 + aware.microsecond * 1000

@@ -2,7 +2,8 @@ import asyncio
 
 import pytest
 
-from raven.clock import SystemClock
+from raven.clock import SystemClock, parse_time
+from raven.errors import DataValidation
 from raven.testing import ManualClock
 
 
@@ -69,3 +70,25 @@ async def test_the_system_clock_never_sleeps_backwards() -> None:
 
     assert clock.monotonic() >= before
     assert clock.time_ns() > 1_700_000_000_000_000_000
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("2026-11-20", 1_795_132_800 * 10**9),
+        ("2026-11-20T12:30:00Z", 1_795_177_800 * 10**9),
+        ("2026-11-20T13:30:00+01:00", 1_795_177_800 * 10**9),
+        ("2026-11-20T12:30:00.123456", 1_795_177_800 * 10**9 + 123_456_000),
+        ("-90s", -90 * 10**9),
+        ("-1.5h", -5_400 * 10**9),
+        ("-2d", -172_800 * 10**9),
+    ],
+)
+def test_a_time_is_a_moment_or_so_long_ago(text: str, expected: int) -> None:
+    assert parse_time(text, 0) == expected
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "-1", "-h", "1h", "-1y", "2026-13-01"])
+def test_what_is_no_time_is_said_with_what_is(text: str) -> None:
+    with pytest.raises(DataValidation, match="is no time; expected one like"):
+        parse_time(text, 0)

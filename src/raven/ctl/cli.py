@@ -23,6 +23,7 @@ __all__ = ["app", "main"]
 
 _ANY_WIDTH = 10_000
 DEFAULT_JOURNAL = Path("data/journal")
+_SHOWN_RECORDS = 20
 
 app = typer.Typer(
     name="ravenctl",
@@ -116,6 +117,35 @@ def compact(
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from None
     compaction.show(done, folder)
+
+
+@app.command(
+    cls=Command,
+    epilog="Examples:\n\n  ravenctl history BTCUSDT --from -1h\n\n"
+    "  ravenctl history BTCUSDT,ETHUSDT --type quotes --from 2026-11-20 --to 2026-11-21 --out quotes.parquet",
+)
+def history(
+    symbols: Annotated[str, typer.Argument(metavar="SYMBOL,…", help="Symbols as the venue writes them.")],
+    data_type: Annotated[str, typer.Option("--type", metavar="TYPE", help="trades, quotes, orderbook, …")] = "trades",
+    venue: Annotated[str, typer.Option(metavar="VENUE", help="Only this venue, e.g. binance_futures.")] = "",
+    start: Annotated[str, typer.Option("--from", metavar="TIME", help="2026-11-20T12:30:00Z, or -1h.")] = "",
+    end: Annotated[str, typer.Option("--to", metavar="TIME", help="The same; what happened before then.")] = "",
+    limit: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="The first N into a file, the last N shown.")
+    ] = None,
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write .parquet, .csv or .arrow instead.")] = None,
+    folder: Annotated[Path, typer.Option("--journal", metavar="FOLDER", help="See journal.dir.")] = DEFAULT_JOURNAL,
+) -> None:
+    """Show or write what a journal has of some symbols, oldest first."""
+    from raven.ctl import history as past  # noqa: PLC0415 - as above
+
+    try:
+        tables = past.read(folder, symbols, data_type, venue, start, end)
+        count = past.write(tables, out, limit) if out else past.show(tables, limit or _SHOWN_RECORDS)
+    except (RavenError, OSError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{count:,} records" + (f" in {out}" if out and count else ""))
 
 
 def _with_progress(files: list[Path]) -> Replay:

@@ -1,0 +1,132 @@
+"""The past of a symbol, oldest first, from Parquet and from segments that are not compacted yet.
+
+Memory stays bounded: one batch at a time. Reading while the server writes and while a compaction runs is safe; a record
+is seen once.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from raven.errors import DataValidation
+from raven.journal.compaction import parquet_folder
+from raven.journal.reading import Batch, read_segment
+from raven.journal.segment import segments_in
+from raven.journal.tables import table_of
+from raven.records import Kind
+from raven.topics import DataType
+
+__all__ = ["Wanted", "history"]
+
+KINDS = {
+    DataType.ORDERBOOK: Kind.BOOK,
+    DataType.TRADES: Kind.TRADE,
+    DataType.QUOTES: Kind.QUOTE,
+    DataType.CANDLES_1M: Kind.CANDLE,
+    DataType.CANDLES_5M: Kind.CANDLE,
+    DataType.CANDLES_1H: Kind.CANDLE,
+    DataType.FUNDING_RATES: Kind.FUNDING,
+    DataType.LIQUIDATIONS: Kind.LIQUIDATION,
+}
+_BATCH_ROWS = 65_536
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """What of the past is asked for."""
+
+    symbols: Collection[str]
+    data_type: DataType
+    venue: str = ""
+    """Empty for every venue."""
+    start_ns: int | None = None
+    """Records that happened from then on (`exchange_time`), ns since 1970."""
+    end_ns: int | None = None
+    """Records that happened before then."""
+
+    def takes(self, venue: str, symbol: str) -> bool:
+        """Is a symbol of a venue wanted?"""
+        return symbol in self.symbols and self.venue in ("", venue)
+
+    def within(self, table: pa.Table) -> pa.Table:
+        """Cut a table to the time that is wanted."""
+        times = table["exchange_time"].cast(pa.int64())
+        keep: pa.ChunkedArray | None = None
+        for limit, compare in ((self.start_ns, pc.greater_equal), (self.end_ns, pc.less)):
+            if limit is not None:
+                part = compare(times, pa.scalar(limit, pa.int64()))
+                keep = part if keep is None else pc.and_(keep, part)
+        return table if keep is None else table.filter(keep)
+
+
+def history(journal: Path, wanted: Wanted) -> Iterator[pa.Table]:
+    """Yield what the journal has, with the columns `venue` and `symbol` in front; each table is of one symbol.
+
+    Raises: DataValidation when there is no journal, or the type is one that is not kept.
+    """
+    kind = KINDS.get(wanted.data_type)
+    if kind is None:
+        raise DataValidation(f"{wanted.data_type.name.lower()} is not kept in journals; kept are {', '.join(_names())}")
+    # Segments first: what is compacted after this look is skipped below and read as a segment, or found gone.
+    segments = segments_in(journal)
+    if not segments and not parquet_folder(journal).exists():
+        raise DataValidation(f"{journal}: no journal there; expected files named like 0000000001.segment")
+    yield from _from_parquet(journal, wanted, skip={path.stem for path in segments})
+    for path in segments:
+        try:
+            yield from _from_segment(path, kind, wanted)
+        except FileNotFoundError:
+            yield from _from_parquet(journal, wanted, only=path.stem)
+
+
+def _names() -> Sequence[str]:
+    return [one.name.lower() for one in KINDS]
+
+
+def _from_parquet(journal: Path, wanted: Wanted, *, skip: Collection[str] = (), only: str = "") -> Iterator[pa.Table]:
+    pattern = f"date=*/venue=*/type={wanted.data_type.name.lower()}/symbol=*/{only or '*'}.parquet"
+    # By segment, hence by time, and within it by day.
+    files = sorted(parquet_folder(journal).glob(pattern), key=lambda path: (path.stem, path))
+    for path in files:
+        symbol, venue = (path.parents[up].name.partition("=")[2] for up in (0, 2))
+        if path.stem in skip or not wanted.takes(venue, symbol):
+            continue
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(_BATCH_ROWS):
+                yield from _named(wanted.within(pa.table(batch)), venue, symbol)
+
+
+def _from_segment(path: Path, kind: Kind, wanted: Wanted) -> Iterator[pa.Table]:
+    for item in read_segment(path, [kind]):
+        if not isinstance(item, Batch):
+            continue
+        for (venue, symbol), records in _of_symbols(item, wanted).items():
+            yield from _named(wanted.within(table_of(kind, records, item.run)), venue, symbol)
+
+
+def _of_symbols(batch: Batch, wanted: Wanted) -> dict[tuple[str, str], pa.Table]:
+    numbers: dict[tuple[str, str], list[int]] = defaultdict(list)
+    for number, topic in batch.topics.items():
+        if topic.data_type is wanted.data_type and wanted.takes(topic.venue, topic.symbol):
+            numbers[topic.venue, topic.symbol].append(number)
+    records = pa.table(batch.records)
+    found = {
+        name: records.filter(pc.is_in(records["topic"], pa.array(topics, pa.uint32())))
+        for name, topics in numbers.items()
+    }
+    return {name: rows for name, rows in found.items() if len(rows)}
+
+
+def _named(table: pa.Table, venue: str, symbol: str) -> Iterator[pa.Table]:
+    if len(table):
+        for name, value in (("symbol", symbol), ("venue", venue)):
+            column = pa.DictionaryArray.from_arrays(pa.array([0] * len(table), pa.int32()), [value])
+            table = table.add_column(0, name, column)
+        yield table
