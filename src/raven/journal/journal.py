@@ -23,6 +23,7 @@ from typing import IO
 from raven._core import Collector, Hub, __version__
 from raven.clock import Clock, SystemClock
 from raven.errors import ConfigurationError, InternalError
+from raven.journal.reading import JournalTopic, unfinished_topics
 from raven.journal.schema import record_batch
 from raven.journal.segment import FORMAT, META, Damage, SegmentWriter, cut_torn_tail, segments_in
 from raven.observe import get_logger, record_commit, record_error, record_journal_loss
@@ -35,6 +36,8 @@ log = get_logger("journal")
 
 # Records per Arrow batch: bounds what is held in memory, and what one damaged frame costs.
 _BATCH_RECORDS = 65_536
+# Numbers of topics of a run before this one, in gap records about its end.
+_INTERRUPTED_FROM = 1 << 31
 # While the disk is full, what cannot be kept is counted; the next attempt comes after this time.
 _FULL_RETRY_S = 1.0
 
@@ -83,6 +86,7 @@ class Journal:
         self._collector = Collector(hub)
         self._topics: dict[int, TopicRow] = {}
         self._unkept: Counter[int] = Counter()
+        self._interrupted: set[JournalTopic] = set()
         self._segment: SegmentWriter | None = None
         self._number = 0
         self._run = f"{self._clock.time_ns():x}-{os.getpid()}"
@@ -123,6 +127,7 @@ class Journal:
             segments = segments_in(self._folder)
             self._number = int(segments[-1].stem) if segments else 0
             tail = cut_torn_tail(segments[-1]) if segments else None
+            self._interrupted = unfinished_topics(segments[-1]) if segments else set()
         except OSError as error:
             raise ConfigurationError(f"journal.dir: {self._folder} cannot be written: {error.strerror}") from None
         if tail is not None:
@@ -133,7 +138,7 @@ class Journal:
     def close(self) -> None:
         """Commit what waits and let go of the folder."""
         self.turn(last=True)
-        self._close_segment()
+        self._close_segment("ended_ns")
         if self._lock is not None:
             self._lock.close()
             self._lock = None
@@ -240,6 +245,18 @@ class Journal:
         self._segment = SegmentWriter(self._folder, self._number)
         self.status.segment = self._segment.path.name
         self._segment.commit([self._about(opened_ns=self._clock.time_ns())])
+        if self._interrupted:
+            self._tell_interruption(self._segment)
+
+    def _tell_interruption(self, segment: SegmentWriter) -> None:
+        """Say of every topic that a crashed run was keeping: nobody knows what is missing at its end."""
+        rows = {
+            _INTERRUPTED_FROM + place: (_INTERRUPTED_FROM + place, one.venue, one.symbol, int(one.data_type), 0)
+            for place, one in enumerate(sorted(self._interrupted, key=str))
+        }
+        gaps = _gaps([(number, 0) for number in rows], rows, self._clock.time_ns())
+        segment.commit([_meta({"topics": list(rows.values())}), gaps])
+        self._interrupted.clear()
 
     def _about(self, **moment: int) -> tuple[int, bytes]:
         """Say what this segment is; at its beginning and at its end, in case one of them is damaged."""
@@ -256,11 +273,11 @@ class Journal:
         self.status.records += len(rows)
         self._unkept.clear()
 
-    def _close_segment(self) -> None:
+    def _close_segment(self, moment: str = "closed_ns") -> None:
         segment, self._segment = self._segment, None
         if segment is not None:
             try:
-                segment.commit([self._about(closed_ns=self._clock.time_ns())])
+                segment.commit([self._about(**{moment: self._clock.time_ns()})])
             except OSError as error:
                 record_error(error, f"closing {segment.path.name}")
             segment.close()

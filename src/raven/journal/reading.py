@@ -18,7 +18,7 @@ from raven.journal.segment import FORMAT, META, Damage, Frame, frames_of, segmen
 from raven.records import Kind
 from raven.topics import DataType
 
-__all__ = ["Batch", "JournalTopic", "read_journal", "read_segment"]
+__all__ = ["Batch", "JournalTopic", "read_journal", "read_segment", "unfinished_topics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +72,18 @@ def read_segment(path: Path, kinds: Collection[Kind] = tuple(Kind)) -> Iterator[
             kind = Kind(frame.kind)
             records = pa.ipc.read_record_batch(pa.py_buffer(frame.payload), SCHEMAS[kind])
             yield Batch(kind, records, topics, run, path)
+
+
+def unfinished_topics(path: Path) -> set[JournalTopic]:
+    """Return what the run that wrote this segment was keeping when it crashed; nothing if it came to its end."""
+    topics: dict[int, JournalTopic] = {}
+    has_ended = False
+    for frame in frames_of(path):
+        if isinstance(frame, Frame):
+            if frame.kind == META:
+                _learn(path, frame, topics)
+            has_ended = frame.kind == META and "ended_ns" in json.loads(frame.payload)
+    return set() if has_ended else set(topics.values())
 
 
 def _learn(path: Path, frame: Frame, topics: dict[int, JournalTopic]) -> str:

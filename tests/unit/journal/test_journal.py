@@ -12,7 +12,7 @@ import pytest
 
 from raven._core import Engine, Hub
 from raven.errors import ConfigurationError, DataValidation
-from raven.journal import Batch, Damage, Journal, read_journal
+from raven.journal import Batch, Damage, Journal, read_journal, verify_journal
 from raven.journal.segment import SegmentWriter
 from raven.records import GapReason, Kind
 from raven.topics import DataType
@@ -199,3 +199,33 @@ async def test_the_thread_keeps_up_by_itself_and_the_end_keeps_the_rest(tmp_path
     await journal.stop()
 
     assert column(tmp_path, Kind.TRADE, "id") == list(range(1, 201))
+
+
+def test_after_a_crash_a_gap_record_says_that_nobody_knows_what_is_missing(tmp_path: Path) -> None:
+    def run(symbols: tuple[str, ...], *, crashes: bool) -> None:
+        hub = Hub()
+        journal = opened(tmp_path, hub)
+        for symbol in symbols:
+            trades = hub.create_topic(VENUE, symbol, int(DataType.TRADES), 1 << 16)
+            trades.trades(5, 1, 5, 5, price_scale=0, quantity_scale=0)
+        journal.turn()
+        if crashes:
+            assert journal._lock is not None
+            journal._lock.close()
+        else:
+            journal.close()
+
+    run(("BTCUSDT", "ETHUSDT"), crashes=True)
+    run(("BTCUSDT",), crashes=False)
+    run(("BTCUSDT", "ETHUSDT"), crashes=False)
+
+    told = [
+        (batch.topics[row["topic"]].symbol, row["count"], row["reason"], batch.path.name)
+        for batch in batches(tmp_path, Kind.GAP)
+        for row in batch.records.to_pylist()
+    ]
+    assert sorted(told) == [
+        ("BTCUSDT", 0, GapReason.JOURNAL, "0000000002.segment"),
+        ("ETHUSDT", 0, GapReason.JOURNAL, "0000000002.segment"),
+    ]
+    assert verify_journal(tmp_path).is_sound
