@@ -38,9 +38,13 @@ RING_BYTES = 64 * 1024 * 1024
 
 @asynccontextmanager
 async def played(
-    spine: Callable[..., Any], market: str, path: Path, last_ids: dict[str, int], trade_stream: str
+    spine: Callable[..., Any], market: str, path: Path, last_ids: dict[str, int], received: int, trade_stream: str
 ) -> AsyncIterator[tuple[Any, dict[tuple[str, DataType], list[Record]]]]:
-    """Play a recording to its end; yield the parts, and everything that readers of all topics saw."""
+    """Play a recording to its end; yield the parts, and everything that readers of all topics saw.
+
+    On USD-M trades come over another connection than books: the end of one says nothing about the other, so the number
+    of events that have to be `received` in all is waited for, too.
+    """
     replay = ReplayConfig(files=(path,), speed=0.0, start="manual")
     config = ExchangeConfig(markets=(market,), enforce_limits=False, replay=replay)
     options = {"trade_stream": trade_stream}
@@ -56,6 +60,10 @@ async def played(
             lambda: all(engine.book(instrument)["update_id"] == last for instrument, last in ends),
             "the last diff of every symbol is applied",
         )
+        await parts.until(
+            lambda: sum(engine.counters(instrument)["received"] for instrument, _ in ends) >= received,
+            "every event has arrived",
+        )
         yield parts, {key: reader.drain(1_000_000) for key, reader in readers.items()}
 
 
@@ -67,9 +75,13 @@ async def test_a_recording_ends_with_the_expected_books_and_trades(
     document = recordings / "expected" / f"{name.removeprefix('venues/').replace('/', '_')}.json"
     expected = json.loads(document.read_text())["symbols"]
     last_ids = {symbol: one["book"]["last_u"] for symbol, one in expected.items()}
+    received = sum(
+        one["diffs"] + one["book_tickers"] + (one["trades"]["count"] or one["other"].get("aggTrade", 0))
+        for one in expected.values()
+    )
     trade_stream = "aggTrade" if any("aggTrade" in one["other"] for one in expected.values()) else "trade"
 
-    async with played(spine, market, recordings / f"{name}.gz", last_ids, trade_stream) as (parts, seen):
+    async with played(spine, market, recordings / f"{name}.gz", last_ids, received, trade_stream) as (parts, seen):
         for symbol, one in expected.items():
             instrument = parts.instrument(VENUE_OF[market], symbol)
             count = parts.ingest.engine.counters(instrument)
@@ -108,7 +120,10 @@ async def test_a_recording_of_a_made_up_market_ends_with_the_book_that_was_made_
     path = tmp_path / "made_up.gz"
     truth, counts = await record(path, market, symbol)
 
-    async with played(spine, market, path, {symbol: truth.update_id}, "aggTrade") as (parts, seen):
+    async with played(spine, market, path, {symbol: truth.update_id}, sum(counts.values()), "aggTrade") as (
+        parts,
+        seen,
+    ):
         instrument = parts.instrument(VENUE_OF[market], symbol)
         count = parts.ingest.engine.counters(instrument)
         assert parts.ingest.engine.canonical(instrument) == truth.canonical()
