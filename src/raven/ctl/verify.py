@@ -8,12 +8,15 @@ from typing import Any
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
 from raven.journal import Verdict, verify_journal
 
 __all__ = ["report", "show", "verify_with_progress"]
+
+_ANY_WIDTH = 10_000
 
 
 def verify_with_progress(folder: Path) -> Verdict:
@@ -69,7 +72,9 @@ def show(verdict: Verdict, folder: Path) -> None:
             f"{sum(one.venue_gaps for one in rows):,}", f"[yellow]{told:,}[/]" if told else "0",
             f"[bold red]{missing:,}[/]" if missing else "0",
         )  # fmt: skip
-    console.width = max(console.width, 120)
+    # On a narrow terminal the lines wrap: a figure with its end cut off would be another figure.
+    needed = Measurement.get(console, console.options.update(width=_ANY_WIDTH), table).maximum
+    console.width = max(console.width, needed)
     console.print(table)
     for one in verdict.damage:
         note = " (a crash; cut at the next start)" if one.is_tail else ""

@@ -71,7 +71,7 @@ def test_a_row_shows_book_spread_trade_rates_and_state() -> None:
 def test_the_header_shows_the_server_and_the_footer_how_to_connect() -> None:
     text = drawn(LiveView(Scripted([BTC])))
 
-    for part in ("built-in exchange", "1/1", "1:02:05", "7.4 µs", "42 µs", "1,234 events/s", "clients 2"):
+    for part in ("built-in exchange", "1/1", "1:02:05", "7.4 µs", "42 µs", "1,234 frames/s", "clients 2"):
         assert part in text
     assert 'raven.connect("127.0.0.1:50051")' in text
     assert "http://127.0.0.1:8080/health" in text
