@@ -105,7 +105,7 @@ class Stand:
                 attempts=Pacer(300, 300, clock),
                 messages_per_second=10,
                 on_connected=lambda shard: None,
-                on_lost=lambda shard, reason: self.lost.append(reason),
+                on_lost=lambda shard, reason, retry_in_s: self.lost.append(reason),
             ),
             binance.PUBLIC,
         )

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from raven.exchange import Fault
 from raven.topics import DataType
 
 GAP = 7
@@ -102,3 +103,15 @@ async def test_a_half_open_connection_is_given_up(collecting) -> None:
 
         assert lost_s <= 4.0
         await bench.assert_book_is_true()
+
+
+async def test_a_connection_that_was_never_made_is_not_called_lost(
+    collecting, capsys: pytest.CaptureFixture[str]
+) -> None:
+    async with collecting(faults=(Fault("refuse", seconds=1.0),), wait=False) as bench:
+        await bench.until(lambda: bench.all_synced(2), "in sync", 10)
+
+        said = capsys.readouterr().out.splitlines()
+        assert any("not connected" in line and "retry_in_s" in line for line in said), said
+        assert not any("connection lost" in line or "disconnected" in line for line in said), said
+        assert all(one["reconnects"] >= 1 for one in bench.connections)

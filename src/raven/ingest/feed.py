@@ -241,8 +241,9 @@ class VenueFeed:
         for name in shard.streams:
             self.watchdog.begin_anew(name)
 
-    def _on_lost(self, shard: Shard, reason: str) -> None:
-        record_disconnected(self.venue.name, self._symbols_on(shard), _word(reason))
+    def _on_lost(self, shard: Shard, reason: str, retry_in_s: float | None) -> None:
+        pause = None if retry_in_s is None else round(retry_in_s, 1)
+        record_disconnected(self.venue.name, self._symbols_on(shard), _word(reason), pause)
         log.info("connection lost", venue=self.venue.name, url=shard.url, reason=reason)
         books: dict[int, bool] = {}
         for name in shard.streams:

@@ -45,7 +45,7 @@ class ShardContext:
     """Connection attempts, for the whole venue: limits are per address."""
     messages_per_second: float
     on_connected: Callable[[Shard], None]
-    on_lost: Callable[[Shard, str], None]
+    on_lost: Callable[[Shard, str, float | None], None]
 
 
 @dataclass(frozen=True, slots=True)
@@ -145,11 +145,12 @@ class Shard:
                     # A bug here must not end the feed of these streams for ever.
                     record_error(error, f"connection to {self.url}")
                     reason = f"{type(error).__name__}: {error}"
-                self._lost(reason)
                 self._backoff.held(clock.monotonic() - began)
-                if self.streams:
+                pause = self._backoff.next() if self.streams else None
+                self._lost(reason, pause)
+                if pause is not None:
                     self.reconnects += 1
-                    await clock.sleep(self._backoff.next())
+                    await clock.sleep(pause)
         finally:
             self._drop_all("stopped")
 
@@ -276,13 +277,19 @@ class Shard:
             await clock.sleep(0.05)
         return settled_at is not None
 
-    def _lost(self, reason: str) -> None:
+    def _lost(self, reason: str, retry_in_s: float | None) -> None:
         was_connected = self._link is not None
         self._link, self.connected_since = None, None
         self._drop_all(reason)
         self.last_error = reason
-        if was_connected or self.reconnects == 0:
-            self._context.on_lost(self, reason)
+        if was_connected:
+            self._context.on_lost(self, reason, retry_in_s)
         else:
-            attempts = self._backoff.attempts
-            log.warning("still not connected", venue=self._context.venue.name, reason=reason, attempts=attempts)
+            log.warning(
+                "not connected",
+                venue=self._context.venue.name,
+                reason=reason,
+                attempts=self._backoff.attempts,
+                retry_in_s=None if retry_in_s is None else round(retry_in_s, 1),
+                check="the network, and ws_url of this venue in the configuration",
+            )

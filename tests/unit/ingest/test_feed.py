@@ -136,8 +136,8 @@ async def test_a_lost_connection_desyncs_what_was_on_it(clock: ManualClock, engi
     feed.add("ETHUSDT", 1, DataType.TRADES)
     public, market = feed.shards
 
-    feed._on_lost(public, "venue closed 1001")
-    feed._on_lost(market, "lost")
+    feed._on_lost(public, "venue closed 1001", 0.5)
+    feed._on_lost(market, "lost", None)
 
     assert engine.told == [
         ("desync", 0, "reconnect", True),
