@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import fcntl
+import itertools
 import json
 import os
 import threading
@@ -36,6 +37,8 @@ log = get_logger("journal")
 
 # Records per Arrow batch: bounds what is held in memory, and what one damaged frame costs.
 _BATCH_RECORDS = 65_536
+# Turns between two looks for new topics: with thousands of them the look costs more than the turn.
+_FOLLOW_EVERY = 5
 # Numbers of topics of a run before this one, in gap records about its end.
 _INTERRUPTED_FROM = 1 << 31
 # While the disk is full, what cannot be kept is counted; the next attempt comes after this time.
@@ -143,10 +146,13 @@ class Journal:
             self._lock.close()
             self._lock = None
 
-    def turn(self, *, last: bool = False) -> int:
-        """Collect what was published and commit it; return how many records that were. Called by one thread."""
+    def turn(self, *, last: bool = False, follow: bool = True) -> int:
+        """Collect what was published and commit it; return how many records that were. Called by one thread.
+
+        `follow`: look for topics that are new; they are then read from their first record on.
+        """
         now = self._clock.monotonic()
-        fresh, gone = self._follow_topics()
+        fresh, gone = self._follow_topics() if follow else ([], [])
         books = last or now >= self._books_due
         if books:
             self._books_due = now + self._books_every_s
@@ -168,8 +174,10 @@ class Journal:
     def _work(self) -> None:
         try:
             # Twice as often as promised: the commit itself takes time too.
-            while not self._stopping.wait(self._commit_interval_s / 2):
-                self.turn()
+            for number in itertools.count():
+                if self._stopping.wait(self._commit_interval_s / 2):
+                    return
+                self.turn(follow=number % _FOLLOW_EVERY == 0)
         except BaseException as error:
             self._failure = error
             raise
