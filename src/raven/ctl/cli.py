@@ -8,20 +8,16 @@ from typing import Annotated, Any
 
 import msgspec
 import typer
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.measure import Measurement
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from raven import __version__
 from raven.app.commands import HELP_NAMES, Command, Group
 from raven.ctl.replay import Replay, replay_files
+from raven.ctl.terminal import figures, print_whole, progress_in
 from raven.errors import RavenError
 
 __all__ = ["app", "main"]
 
-_ANY_WIDTH = 10_000
 DEFAULT_JOURNAL = Path("data/journal")
 _SHOWN_RECORDS = 20
 
@@ -149,8 +145,7 @@ def history(
 
 
 def _with_progress(files: list[Path]) -> Replay:
-    columns = TextColumn("{task.description}"), BarColumn(), TextColumn("{task.completed:,} lines"), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with progress_in("lines") as progress:
         task = progress.add_task("replaying", total=None)
         return replay_files(files, lambda lines: progress.update(task, completed=lines))
 
@@ -163,16 +158,13 @@ def _show(result: Replay, files: list[Path]) -> None:
         f"{document['market']}, {_counted(len(document['symbols']), 'symbol')}, {len(document['rejected'])} refused"
     )
     caption = "gaps: update ids / trade ids · tickers: tops equal to the venue's own"
-    table = Table(header_style="bold", box=SIMPLE_HEAD, caption=caption, padding=(0, 1), collapse_padding=True)
+    table = figures(caption)
     table.add_column("symbol", no_wrap=True)
     for name in ("applied", "gaps", "trades", "tickers", "bid", "ask", "book hash"):
         table.add_column(name, justify="right", no_wrap=True)
     for symbol, row in document["symbols"].items():
         table.add_row(symbol, *_cells(row))
-    # On a narrow terminal the lines wrap: a figure with its end cut off would be another figure.
-    needed = Measurement.get(console, console.options.update(width=_ANY_WIDTH), table).maximum
-    console.width = max(console.width, needed)
-    console.print(table)
+    print_whole(console, table)
     for file, line, reason, offset in document["rejected"][:10]:
         refused = f"refused: {files[file]}:{line}: {reason} at byte {offset}"
         console.print(refused, style="yellow", highlight=False, soft_wrap=True)

@@ -5,8 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
+from raven.ctl.terminal import progress_in
 from raven.errors import DataValidation
 from raven.journal import Compacted, compact, parquet_folder
 
@@ -17,8 +17,7 @@ def compact_with_progress(folder: Path) -> Compacted:
     """Compact a journal and show on stderr how far it is. Raises: DataValidation when there is none."""
     if not any(folder.glob("*.segment")):
         raise DataValidation(f"{folder}: no journal there; expected files named like 0000000001.segment")
-    columns = TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn()
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with progress_in("segments") as progress:
         task = progress.add_task("compacting", total=None)
         return compact(folder, lambda done, of: progress.update(task, completed=done, total=of))
 

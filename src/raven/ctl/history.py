@@ -9,20 +9,16 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.measure import Measurement
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
 from raven.clock import SystemClock, parse_time
+from raven.ctl.terminal import figures, print_whole, progress_in
 from raven.errors import DataValidation
 from raven.journal.history import Wanted, history
 from raven.topics import DataType
 
 __all__ = ["FORMATS", "read", "show", "write"]
 
-_ANY_WIDTH = 10_000
 _MOST_LEVELS = 2
 # Of interest to programs, not to people at a glance.
 _HIDDEN = ("recv_time", "first_fill_id", "last_fill_id", "sequence", "flags", "run", "bid_proven", "ask_proven")
@@ -51,19 +47,8 @@ def write(tables: Iterator[pa.Table], path: Path, limit: int | None) -> int:
     opener = FORMATS.get(path.suffix)
     if opener is None:
         raise DataValidation(f"--out {path}: expected a name that ends in {', '.join(FORMATS)}")
-    counted = TextColumn("{task.completed:,} records")
     count, put = 0, None
-    with (
-        Progress(
-            TextColumn("{task.description}"),
-            BarColumn(),
-            counted,
-            TimeElapsedColumn(),
-            console=Console(stderr=True),
-            transient=True,
-        ) as progress,
-        ExitStack() as file,
-    ):
+    with progress_in("records") as progress, ExitStack() as file:
         task = progress.add_task("writing", total=limit)
         for table in _limited(tables, limit):
             put = put or file.enter_context(opener(path, table.schema))
@@ -87,15 +72,12 @@ def show(tables: Iterator[pa.Table], limit: int) -> int:
     rows = pa.concat_tables([_plain(table) for table in newest], promote_options="permissive")
     rows = rows.slice(max(0, len(rows) - limit))
     names = [name for name in rows.column_names if name not in _HIDDEN]
-    shown = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1), collapse_padding=True)
+    shown = figures()
     for name in names:
         shown.add_column(name, no_wrap=True, justify="left" if rows[name].type == pa.string() else "right")
     for row in rows.select(names).to_pylist():
         shown.add_row(*(_text(value) for value in row.values()))
-    console = Console()
-    needed = Measurement.get(console, console.options.update(width=_ANY_WIDTH), shown).maximum
-    console.width = max(console.width, needed)
-    console.print(shown)
+    print_whole(Console(), shown)
     return count
 
 

@@ -6,28 +6,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.measure import Measurement
-from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
-from rich.table import Table
 
+from raven.ctl.terminal import figures, print_whole, progress_in
 from raven.journal import Verdict, verify_journal
 
 __all__ = ["report", "show", "verify_with_progress"]
 
-_ANY_WIDTH = 10_000
-
 
 def verify_with_progress(folder: Path) -> Verdict:
     """Verify a journal and show on stderr how far it is."""
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        TextColumn("{task.completed:,} records"),
-        TimeElapsedColumn(),
-    )
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    with progress_in("records") as progress:
         task = progress.add_task("verifying", total=None)
         return verify_journal(folder, lambda records: progress.update(task, completed=records))
 
@@ -56,7 +45,7 @@ def report(verdict: Verdict) -> dict[str, Any]:
 def show(verdict: Verdict, folder: Path) -> None:
     """Print what was found for people: runs of the server are summed."""
     console = Console()
-    table = Table(header_style="bold", box=SIMPLE_HEAD, padding=(0, 1), collapse_padding=True)
+    table = figures()
     for name in ("venue", "symbol", "type"):
         table.add_column(name, no_wrap=True)
     for name in ("records", "runs", "first", "last", "venue gaps", "not kept", "missing"):
@@ -72,10 +61,7 @@ def show(verdict: Verdict, folder: Path) -> None:
             f"{sum(one.venue_gaps for one in rows):,}", f"[yellow]{told:,}[/]" if told else "0",
             f"[bold red]{missing:,}[/]" if missing else "0",
         )  # fmt: skip
-    # On a narrow terminal the lines wrap: a figure with its end cut off would be another figure.
-    needed = Measurement.get(console, console.options.update(width=_ANY_WIDTH), table).maximum
-    console.width = max(console.width, needed)
-    console.print(table)
+    print_whole(console, table)
     for one in verdict.damage:
         note = " (a crash; cut at the next start)" if one.is_tail else ""
         console.print(f"{one}{note}", style="yellow" if one.is_tail else "red", highlight=False, soft_wrap=True)

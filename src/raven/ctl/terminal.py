@@ -1,0 +1,32 @@
+"""What the commands for people have in common: tables whose figures are never cut, and how far long work is."""
+
+from __future__ import annotations
+
+from rich.box import SIMPLE_HEAD
+from rich.console import Console
+from rich.measure import Measurement
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.table import Table
+
+__all__ = ["figures", "print_whole", "progress_in"]
+
+_ANY_WIDTH = 10_000
+
+
+def figures(caption: str | None = None) -> Table:
+    """Return an empty table in the style of all commands."""
+    return Table(header_style="bold", box=SIMPLE_HEAD, caption=caption, padding=(0, 1), collapse_padding=True)
+
+
+def print_whole(console: Console, table: Table) -> None:
+    """Print a table. On a narrow terminal its lines wrap: a figure with its end cut off would be another figure."""
+    needed = Measurement.get(console, console.options.update(width=_ANY_WIDTH), table).maximum
+    console.width = max(console.width, needed)
+    console.print(table)
+
+
+def progress_in(unit: str) -> Progress:
+    """Return a progress display on stderr that counts in `unit` and leaves nothing behind."""
+    counted = TextColumn("{task.completed:,} " + unit)
+    columns = TextColumn("{task.description}"), BarColumn(), counted, TimeElapsedColumn()
+    return Progress(*columns, console=Console(stderr=True), transient=True)
