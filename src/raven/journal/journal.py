@@ -166,7 +166,9 @@ class Journal:
                 break
         for topic in gone:
             self._collector.remove(topic)
-            self._topics.pop(topic, None)
+            # What of it could not be kept is still to be said.
+            if not self._unkept[topic]:
+                del self._topics[topic]
         return kept
 
     # --- inside -----------------------------------------------------------------------------------------
@@ -276,7 +278,7 @@ class Journal:
         if not self._unkept or self._segment is None:
             return
         now = self._clock.time_ns()
-        rows = [(topic, count) for topic, count in self._unkept.items() if topic in self._topics]
+        rows = list(self._unkept.items())
         self._segment.commit([_gaps(rows, self._topics, now)])
         self.status.records += len(rows)
         self._unkept.clear()

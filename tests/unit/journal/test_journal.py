@@ -173,6 +173,35 @@ def test_a_full_disk_costs_only_what_came_meanwhile_and_says_how_much(
     assert column(tmp_path, Kind.GAP, "data_type") == [DataType.TRADES]
 
 
+def test_what_a_topic_that_has_ended_lost_to_a_full_disk_is_said_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hub = Hub()
+    engine = Engine(hub)
+    instrument = engine.add_instrument(engine.add_venue(VENUE, "futures"), "BTCUSDT", ring_bytes=1 << 18)
+    journal = opened(tmp_path, hub)
+    journal.turn()
+
+    def is_full(self: SegmentWriter, frames: Any) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(SegmentWriter, "commit", is_full)
+        engine.report_gap(instrument, int(DataType.TRADES), 3, 7, 9, "venue_gap")
+        journal.turn()
+        engine.remove_instrument(instrument)
+        journal.turn()
+    monkeypatch.setattr(journal, "_retry_at", 0.0)
+    hub.create_topic(VENUE, "ETHUSDT", int(DataType.TRADES), 1 << 16).trades(
+        1, 1, 5, 5, price_scale=0, quantity_scale=0
+    )
+    journal.close()
+
+    (gap,) = [row for batch in batches(tmp_path, Kind.GAP) for row in batch.records.to_pylist()]
+    assert (gap["count"], gap["reason"], gap["data_type"]) == (1, GapReason.JOURNAL, DataType.TRADES)
+    assert journal.status.lost == 1
+
+
 def test_a_second_writer_of_the_same_folder_is_refused_with_the_first_ones_pid(tmp_path: Path) -> None:
     journal = opened(tmp_path, Hub())
     with pytest.raises(ConfigurationError, match=rf"written by another process \(pid {os.getpid()}\)"):
