@@ -3,6 +3,7 @@
 Any language can do this; here the stubs are those that come with the package.
 """
 
+import contextlib
 import sys
 import threading
 from collections.abc import Iterator
@@ -25,7 +26,7 @@ def requests() -> Iterator[SubscriptionRequest]:
     threading.Event().wait()
 
 
-with grpc.insecure_channel(ADDRESS) as channel:
+with contextlib.suppress(KeyboardInterrupt), grpc.insecure_channel(ADDRESS) as channel:
     for frame in MarketDataServiceStub(channel).StreamMarketData(requests()):
         for message in frame.batch or [frame]:
             print(message.WhichOneof("data"), message.sequence, message.flags)
