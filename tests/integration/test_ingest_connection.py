@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+import struct
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
+from socket import SO_LINGER, SOL_SOCKET
 from typing import Any
 
 import pytest
@@ -280,6 +282,27 @@ async def test_only_a_certificate_that_the_system_trusts_will_do(
         return
     with pytest.raises(NetworkTimeout, match=r"(?i)certificate.verify.failed"):
         await connect(tls=theirs)
+
+
+async def test_a_tls_connection_that_is_cut_without_a_goodbye_ends_at_once(
+    connect: Connect, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    authority = trustme.CA()
+    theirs, ours = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER), ssl.create_default_context()
+    authority.issue_cert("localhost").configure_cert(theirs)
+    authority.configure_trust(ours)
+    monkeypatch.setattr(ssl, "create_default_context", lambda: ours)
+    line = await connect(tls=theirs)
+    line.peer.say(WSMsgType.TEXT, b"the last word")
+    await until(lambda: line.engine.texts() == [b"the last word"])
+
+    # A reset in the middle of the TLS stream: no close_notify, no WebSocket close.
+    socket = line.peer.transport.underlying_transport.get_extra_info("socket")
+    socket.setsockopt(SOL_SOCKET, SO_LINGER, struct.pack("ii", 1, 0))
+    line.peer.transport.underlying_transport.abort()
+
+    reason = await asyncio.wait_for(line.connection.closed, 5)
+    assert reason, "somebody has to be told why"
 
 
 @pytest.mark.parametrize("answer", [b"HTTP/1.1 429 Too Many Requests\r\n\r\n", b"HTTP/1.1 404 Not Found\r\n\r\n", b""])
