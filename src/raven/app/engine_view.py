@@ -125,7 +125,7 @@ class EngineView:
         return ViewTotals(
             source=self.source,
             uptime_s=self._clock.monotonic() - self._started,
-            events_per_s=self._rate(self, "frames", totals.get("frames", 0)),
+            frames_per_s=self._rate(self, "frames", totals.get("frames", 0)),
             megabytes_per_s=self._rate(self, "bytes", totals.get("bytes", 0)) / 1e6,
             latency_p50_us=quantile(counts, bounds, 0.5),
             latency_p99_us=quantile(counts, bounds, 0.99),

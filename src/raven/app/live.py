@@ -72,7 +72,8 @@ class ViewTotals:
     source: str
     """Where the data comes from, in words, e.g. `built-in exchange, 3 symbols`."""
     uptime_s: float
-    events_per_s: float
+    frames_per_s: float
+    """WebSocket frames received; one may carry several events."""
     megabytes_per_s: float
     latency_p50_us: float | None
     """From a frame's arrival to its publication; None before the first."""
@@ -205,7 +206,7 @@ def _header(totals: ViewTotals, rows: Sequence[ViewRow], width: int) -> Panel:
     pairs = (
         ("books in sync", f"{synced}/{len(rows)}", "green" if all_well else "yellow"),
         ("up", _duration(totals.uptime_s), ""),
-        ("in", f"{_rate(totals.events_per_s)} frames/s", ""),
+        ("in", f"{_rate(totals.frames_per_s)} frames/s", ""),
         ("in", f"{totals.megabytes_per_s:.2f} MB/s", ""),
         ("latency p50", _micros(totals.latency_p50_us), ""),
         ("latency p99", _micros(totals.latency_p99_us), ""),
@@ -308,20 +309,26 @@ async def show(
 
 async def _show_live(view: LiveView, console: Console, clock: Clock) -> None:
     # stderr is redirected so that log lines scroll above the table instead of through it.
-    with Live(console=console, auto_refresh=False, redirect_stderr=True, redirect_stdout=False) as screen:
-        size = console.size
-        try:
-            while True:
-                view.look()
-                if console.size != size:
-                    # The terminal has wrapped the last table its own way; what is left of it cannot be written over.
-                    size = console.size
-                    console.clear()
+    try:
+        with Live(console=console, auto_refresh=False, redirect_stderr=True, redirect_stdout=False) as screen:
+            size = console.size
+            try:
+                while True:
+                    view.look()
+                    if console.size != size:
+                        # The terminal has wrapped the last table its own way; what is left of it cannot be
+                        # written over.
+                        size = console.size
+                        console.clear()
+                    screen.update(view.render(console.width, console.height), refresh=True)
+                    await clock.sleep(REFRESH_S)
+            except asyncio.CancelledError:
                 screen.update(view.render(console.width, console.height), refresh=True)
-                await clock.sleep(REFRESH_S)
-        except asyncio.CancelledError:
-            screen.update(view.render(console.width, console.height), refresh=True)
-            raise
+                raise
+    except asyncio.CancelledError:
+        # The view is the last to end, and with a view the log does not say so.
+        console.print("  stopped", style="bold")
+        raise
 
 
 async def _show_lines(source: ViewSource, clock: Clock) -> None:
@@ -334,7 +341,7 @@ async def _show_lines(source: ViewSource, clock: Clock) -> None:
             "status",
             symbols=len(rows),
             synced=sum(1 for row in rows if row.state == "synced"),
-            events_per_s=round(totals.events_per_s, 1),
+            frames_per_s=round(totals.frames_per_s, 1),
             latency_p50_us=totals.latency_p50_us,
             latency_p99_us=totals.latency_p99_us,
             clients=totals.clients,

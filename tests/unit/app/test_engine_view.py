@@ -79,7 +79,7 @@ async def test_rates_are_counts_between_two_looks(rig: Rig) -> None:
     (row,) = rig.view.rows()
 
     assert row.trades_per_s == 5
-    assert rig.view.totals().events_per_s == 5
+    assert rig.view.totals().frames_per_s == 5
 
 
 def test_totals_tell_clients_losses_and_endpoints(rig: Rig) -> None:

@@ -28,7 +28,7 @@ BTC = ViewRow(
 TOTALS = ViewTotals(
     source="built-in exchange",
     uptime_s=3725,
-    events_per_s=1234.5,
+    frames_per_s=1234.5,
     megabytes_per_s=0.42,
     latency_p50_us=7.4,
     latency_p99_us=42.0,
@@ -74,6 +74,7 @@ def test_the_header_shows_the_server_and_the_footer_how_to_connect() -> None:
     for part in ("built-in exchange", "1/1", "1:02:05", "7.4 µs", "42 µs", "1,234 frames/s", "clients 2"):
         assert part in text
     assert 'raven.connect("127.0.0.1:50051")' in text
+    assert "▮ connected" in text
     assert "http://127.0.0.1:8080/health" in text
 
 
@@ -147,7 +148,7 @@ async def test_without_a_terminal_a_log_line_is_written_now_and_then(
     task.cancel()
 
     assert len(lines) == 2
-    assert lines[0] | {"symbols": 1, "synced": 1, "clients": 2, "gaps": 2} == lines[0]
+    assert lines[0] | {"frames_per_s": 1234.5, "symbols": 1, "synced": 1, "clients": 2, "gaps": 2} == lines[0]
 
 
 async def test_the_first_log_line_already_has_rates(clock: ManualClock, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -177,6 +178,19 @@ async def test_on_a_terminal_the_table_is_drawn_again_and_again(clock: ManualClo
 
     assert "61000.50" in screen.getvalue()
     assert "59999.90" in screen.getvalue()
+
+
+async def test_the_last_line_on_a_terminal_says_that_the_program_has_stopped(clock: ManualClock) -> None:
+    screen = io.StringIO()
+    console = Console(file=screen, force_terminal=True, color_system=None, width=120, height=30)
+    task = asyncio.create_task(show(Scripted([BTC]), console=console, clock=clock))
+    await clock.advance(0.6)
+    assert "stopped" not in screen.getvalue()
+
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+
+    assert screen.getvalue().splitlines()[-1].endswith("  stopped")
 
 
 async def test_a_terminal_that_changes_its_size_is_drawn_afresh(clock: ManualClock) -> None:
