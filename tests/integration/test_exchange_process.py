@@ -14,7 +14,7 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from raven.exchange.process import ExchangeProcess, ExchangeStartError
+from raven.exchange.process import ExchangeEndedError, ExchangeProcess, ExchangeStartError
 
 SOURCE = Path(__file__).resolve().parents[2] / "src"
 
@@ -75,3 +75,19 @@ async def test_faults_reach_connections_of_the_child():
                 while not socket.closed:
                     await socket.receive()
             assert socket.close_code == 1012
+
+
+def test_a_child_that_dies_before_the_recordings_end_is_told_and_one_that_is_stopped_is_not(tmp_path: Path):
+    recording = tmp_path / "recording.txt"
+    line = '{"stream":"btcusdt@aggTrade","data":{"e":"aggTrade","E":1,"s":"BTCUSDT","a":1,"p":"1.0","q":"1","T":1}}'
+    recording.write_text(f"1700000000000000000 {line}\n1700009000000000000 {line}\n")
+    arguments = ("--markets", "usdm", "--replay", str(recording), "--speed", "1")
+
+    with ExchangeProcess(arguments) as child:
+        os.kill(child.pid, signal.SIGKILL)
+        with pytest.raises(ExchangeEndedError, match="by signal 9 before the recording's end"):
+            child.replay_finished.result(timeout=20)
+    with ExchangeProcess(arguments) as stopped:
+        pass
+
+    assert not stopped.replay_finished.done()

@@ -36,6 +36,7 @@ from raven.observe import (
     configure_logs,
     configure_metrics,
     get_logger,
+    record_error,
     record_loop,
 )
 from raven.registry import VENUES, load
@@ -178,12 +179,21 @@ class _Server:
 
     async def _announce_end(self, stand_in: StandIn) -> None:
         """Say that a recording was played to its end, with the balance: nothing of it is unaccounted for."""
-        await stand_in.ended()
-        await self._until_quiet()
-        self._source = f"{self._source} (ended)"
-        self._shown.source = self._source
-        sums = self._event_counts()
+        try:
+            await stand_in.ended()
+            await self._until_quiet()
+            sums = self._event_counts()
+        except Exception as error:
+            # Nobody awaits this task; what was collected so far is still served.
+            record_error(error, "waiting for the end of the recording")
+            self._note_on_source("broken off")
+            return
+        self._note_on_source("ended")
         log.info("the recording has ended", **sums, next="still serving; stop with Ctrl-C")
+
+    def _note_on_source(self, note: str) -> None:
+        self._source = f"{self._source} ({note})"
+        self._shown.source = self._source
 
     async def _until_quiet(self) -> None:
         """Wait until what is on its way through sockets has arrived."""

@@ -38,7 +38,10 @@ class StandIn:
         """Whether it falls silent at some time: a recording does."""
 
     async def ended(self) -> None:
-        """Wait until a recording was played to its end; a generated market has none."""
+        """Wait until a recording was played to its end; a generated market has none.
+
+        Raises: ExchangeEndedError when the exchange's process ended before that.
+        """
         await asyncio.shield(asyncio.wrap_future(self._process.replay_finished))
 
     async def stop(self) -> None:

@@ -20,6 +20,10 @@ class ExchangeStartError(InternalError):
     """The exchange's process ended or said nothing; the message has its last words."""
 
 
+class ExchangeEndedError(InternalError):
+    """The exchange's process ended by itself, and whoever waits for it would wait for ever."""
+
+
 class ExchangeProcess:
     """`python -m raven.exchange …` as a child that cannot outlive its parent. A context manager.
 
@@ -33,7 +37,7 @@ class ExchangeProcess:
         self.ready: dict[str, Any] = {}
         """The child's first line: `markets` (URLs), `symbols`, `pid`."""
         self.replay_finished: Future[None] = Future()
-        """Done when every line of the recording was sent and taken."""
+        """Done when every line of the recording was sent and taken; fails when the child ends by itself before that."""
 
     @property
     def urls(self) -> dict[str, dict[str, str]]:
@@ -102,10 +106,13 @@ class ExchangeProcess:
         self.stop()
 
     def _listen(self, lines: IO[str]) -> None:
-        with contextlib.suppress(ValueError):  # The pipe was closed by `stop`.
+        with contextlib.suppress(ValueError):  # The pipe was closed by `stop`, or the child died within a line.
             for line in lines:
                 if json.loads(line).get("replay_finished"):
                     self.replay_finished.set_result(None)
+        process = self._process
+        if process is not None and not self.replay_finished.done():
+            self.replay_finished.set_exception(ExchangeEndedError(_how_it_ended(process)))
 
     def _drain(self) -> None:
         process = self._process
@@ -115,3 +122,12 @@ class ExchangeProcess:
                     sys.stderr.write(line)
             except ValueError:
                 return  # The pipe was closed by `stop`.
+
+
+def _how_it_ended(process: subprocess.Popen[str]) -> str:
+    try:
+        code = process.wait(_STOP_GRACE_S)
+    except subprocess.TimeoutExpired:
+        return "the exchange's process closed its output before the recording's end; start again"
+    words = f"by signal {-code}" if code < 0 else f"with exit code {code}"
+    return f"the exchange's process ended {words} before the recording's end; its last words are above; start again"

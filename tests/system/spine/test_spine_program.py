@@ -131,3 +131,22 @@ def test_a_recording_that_has_ended_is_said_with_its_balance(program: Callable[.
         assert raven.end(signal.SIGTERM) == 0
     assert (counted["received"], counted["published"], counted["ignored"]) == (3, 2, 1)
     assert counted["rejected"] == counted["gap"] == counted["pending"] == 0
+
+
+def test_a_recording_whose_exchange_dies_is_said_to_be_broken_off(program: Callable[..., Any], tmp_path: Path) -> None:
+    recording = tmp_path / "recording.txt"
+    recording.write_text(RECORDING)
+
+    with program("--replay", str(recording), "--speed", "0.0001") as raven:
+        (exchange,) = raven.process.children(recursive=True)
+
+        exchange.kill()
+
+        deadline = time.monotonic() + 20
+        while not (told := [line for line in raven.lines if "waiting for the end of the recording" in line]):
+            assert time.monotonic() < deadline, raven.lines[-5:]
+            time.sleep(0.05)
+        assert "by signal 9" in json.loads(told[0])["reason"]
+        assert raven.process.is_running(), "what was collected so far is still served"
+        assert raven.end(signal.SIGTERM) == 0
+    assert not [line for line in raven.lines if "Traceback" in line or "was never retrieved" in line]
