@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Iterable, Iterator
+from typing import Any
 
 import grpc
 
@@ -61,11 +63,12 @@ class BlockingFeed:
         conflate_ms: int | None = None,
         overflow: Overflow | None = None,
         batch: int = DEFAULT_BATCH,
-        heartbeat_ms: int = 0,
+        heartbeat_ms: int = 2000,
     ) -> Iterator[Event]:
         """Subscribe and iterate; the arguments are those of `Feed.subscribe`.
 
-        A dead server is noticed by the connection's own keepalive, within 15 s.
+        A server that says nothing for three heartbeats counts as lost, as there; a thread per stream watches it. With
+        `heartbeat_ms=0` only a dead connection is noticed, by its own keepalive, within 15 s.
         """
         want = build_want(
             symbols,
@@ -77,23 +80,26 @@ class BlockingFeed:
             batch=batch,
             heartbeat_ms=heartbeat_ms,
         )
-        return self._events(want)
+        return self._events(want, silence_s=3 * heartbeat_ms / 1000)
 
-    def _events(self, want: Want) -> Iterator[Event]:
+    def _events(self, want: Want, silence_s: float) -> Iterator[Event]:
         outage = Outage(self._settings)
         while not self._closed.is_set():
             try:
-                for message in self._messages(want):
+                for message in self._messages(want, silence_s):
                     if (back := outage.over()) is not None:
                         yield back
                     yield from decode(message)
                 code, details = grpc.StatusCode.OK, ""
+            except _Silent as silent:
+                code, details = grpc.StatusCode.UNAVAILABLE, str(silent)
             except grpc.RpcError as error:
                 code, details = error.code(), error.details() or ""
             if not self._closed.is_set():
                 self._closed.wait(outage.lost(code, details))
 
-    def _messages(self, want: Want) -> Iterator[MarketDataMessage]:
+    def _messages(self, want: Want, silence_s: float) -> Iterator[MarketDataMessage]:
+        """Open the stream once and yield its frames. Raises: _Silent, or grpc.RpcError with the stream's status."""
         done = threading.Event()
 
         def requests() -> Iterator[SubscriptionRequest]:
@@ -101,9 +107,48 @@ class BlockingFeed:
             # The request side stays open as long as the stream is read.
             done.wait()
 
-        call = self._stub.StreamMarketData(requests(), metadata=self._settings.metadata())
+        call: Any = self._stub.StreamMarketData(requests(), metadata=self._settings.metadata())
+        watchdog = _Watchdog(call, silence_s)
+        if silence_s:
+            threading.Thread(target=watchdog.run, args=(done,), name="raven heartbeat", daemon=True).start()
         try:
-            yield from call
+            while True:
+                watchdog.waiting_since = time.monotonic()
+                message = next(call, None)
+                watchdog.waiting_since = None
+                if message is None:
+                    return
+                yield message
+        except grpc.RpcError as error:
+            # Our own watchdog cancels the call, which looks like a cancelled stream but is a silent server.
+            if watchdog.has_cancelled and error.code() is grpc.StatusCode.CANCELLED:
+                raise _Silent(f"no sign of the server for {silence_s:g} s") from None
+            raise
         finally:
             done.set()
             call.cancel()
+
+
+class _Watchdog:
+    """Cancels a call whose server says nothing, not even a heartbeat, while the program waits for it.
+
+    The program's thread writes `waiting_since`, the watchdog's own thread `has_cancelled`; each only reads the other's.
+    """
+
+    def __init__(self, call: Any, silence_s: float) -> None:
+        self.waiting_since: float | None = None
+        self.has_cancelled = False
+        self._call = call
+        self._silence_s = silence_s
+
+    def run(self, done: threading.Event) -> None:
+        while not done.wait(self._silence_s / 3):
+            since = self.waiting_since
+            if since is not None and time.monotonic() - since >= self._silence_s:
+                self.has_cancelled = True
+                self._call.cancel()
+                return
+
+
+class _Silent(Exception):
+    """The watchdog gave the stream up."""

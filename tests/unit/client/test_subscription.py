@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from typing import TYPE_CHECKING, Any
 
 import grpc
@@ -272,6 +273,57 @@ async def test_the_blocking_face_yields_the_same(server: ScriptedServer) -> None
 
     assert [type(event) for event in events] == [Trade, Reconnected, Trade]
     await server.until(lambda: server.open == 0)
+
+
+async def test_the_blocking_face_notices_a_server_that_falls_silent(server: ScriptedServer) -> None:
+    server.plays(trade(1))
+    server.plays(trade(2))
+
+    def program() -> list[Any]:
+        with raven.connect(server.address) as feed:
+            events = feed.subscribe("BTCUSDT", heartbeat_ms=100)
+            return [next(events), next(events), next(events)]
+
+    events = await asyncio.to_thread(program)
+
+    assert [type(event) for event in events] == [Trade, Reconnected, Trade]
+    assert events[1].reason == "UNAVAILABLE: no sign of the server for 0.3 s"
+
+
+async def test_the_blocking_face_asks_for_heartbeats_and_watches_only_while_the_stream_is_read(
+    server: ScriptedServer,
+) -> None:
+    server.plays(trade(1))
+    watching: list[bool] = []
+
+    def is_watched() -> bool:
+        return any(thread.name == "raven heartbeat" for thread in threading.enumerate())
+
+    def program() -> None:
+        with raven.connect(server.address) as feed:
+            events = feed.subscribe("BTCUSDT")
+            next(events)
+            watching.append(is_watched())
+
+    await asyncio.to_thread(program)
+    await server.until(lambda: not is_watched())
+
+    assert watching == [True]
+    assert server.asked[0].subscribe.filters["heartbeat_ms"] == "2000"
+
+
+async def test_a_slow_blocking_program_is_not_mistaken_for_a_silent_server(server: ScriptedServer) -> None:
+    server.plays(trade(1), trade(2))
+
+    def program() -> list[Any]:
+        with raven.connect(server.address) as feed:
+            events = feed.subscribe("BTCUSDT", heartbeat_ms=100)
+            first = next(events)
+            # Twice as long as the server may be silent.
+            threading.Event().wait(0.6)
+            return [first, next(events)]
+
+    assert [type(event) for event in await asyncio.to_thread(program)] == [Trade, Trade]
 
 
 async def test_the_blocking_face_raises_refusals(server: ScriptedServer) -> None:
