@@ -1,5 +1,6 @@
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,31 @@ def test_urls_are_told_without_a_running_server() -> None:
     assert answer.returncode == 0
     assert "50051" in answer.stdout
     assert "/metrics" in answer.stdout
+
+
+def test_urls_are_those_of_the_configuration_and_say_how_to_ask_for_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAVEN__MONITORING__METRICS_PORT", "9191")
+    monkeypatch.setenv("RAVEN__SERVER__HOST", "0.0.0.0")
+
+    answer = make("urls", "HEALTH_CHECK_PORT=8181")
+
+    assert answer.returncode == 0, answer.stderr
+    assert "gRPC     127.0.0.1:50051" in answer.stdout
+    assert "http://127.0.0.1:8181/health" in answer.stdout
+    assert "http://127.0.0.1:9191/metrics" in answer.stdout
+    assert "--monitoring-port: make urls RAVEN_PORT=" in answer.stdout
+
+
+def test_urls_are_told_by_a_python_without_packages() -> None:
+    answer = subprocess.run(
+        [sys.executable, "-S", "scripts/ask.py", "urls"],
+        cwd=PROJECT, capture_output=True, text=True, check=False, timeout=60,
+        env={"HEALTH_CHECK_PORT": "8181"},
+    )  # fmt: skip
+
+    assert answer.returncode == 0, answer.stderr
+    assert "http://127.0.0.1:8181/health" in answer.stdout
+    assert "http://127.0.0.1:9090/metrics" in answer.stdout
 
 
 def test_make_alone_lists_the_verbs() -> None:
