@@ -1,4 +1,4 @@
-"""The extension points on one page: what a new exchange has to say about itself.
+"""The extension points on one page: what a new exchange or a new database has to say about itself.
 
 An exchange is one file in `raven/venues/`, one line in `raven/registry.py`, and the suite in `tests/contract/`.
 How to write one: CONTRIBUTING.md, "Recipe: an exchange".
@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from raven.topics import DataType
 
-__all__ = ["Instrument", "Reply", "Request", "Stream", "Venue", "VenueLimits"]
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+__all__ = ["Instrument", "Reply", "Request", "Sink", "SinkBatch", "Stream", "Venue", "VenueLimits"]
 
 
 class Stream(NamedTuple):
@@ -110,3 +113,36 @@ class Venue(Protocol):
 
     def instruments(self, body: bytes) -> tuple[Mapping[str, Instrument], int]:
         """Read that list; also return the request weight per minute that it states, 0 when it states none."""
+
+
+@dataclass(frozen=True, slots=True)
+class SinkBatch:
+    """Records of one type, of any number of symbols, in the order of the journal."""
+
+    type: str
+    """As the folders of the journal's Parquet files are called: `trades`, `orderbook`, `candles_1m`, …, `gaps`."""
+    records: pa.Table
+    """The columns `venue` and `symbol`, then those of docs/reference/parquet.md."""
+
+
+class Sink(Protocol):
+    """A database. It is handed batches of the journal, each until it is taken, and keeps every record exactly once.
+
+    A database is one file in `raven/sinks/`, one line in `raven/registry.py`, and the suite in `tests/contract/`.
+    """
+
+    async def open(self) -> None:
+        """Connect, and create tables that are missing.
+
+        Raises: DatabaseConnection, NetworkTimeout (tried again later); ConfigurationError (a person must act).
+        """
+
+    async def write(self, batch: SinkBatch) -> None:
+        """Keep every record of the batch; return when it is durable there. A batch that comes again adds nothing.
+
+        Raises: DatabaseConnection, NetworkTimeout, RateLimited (the same batch comes again, later); DataValidation when
+        the database refuses a record of the batch for what it is: the batch then comes again in halves.
+        """
+
+    async def close(self) -> None:
+        """Let go of connections. Must not raise."""
