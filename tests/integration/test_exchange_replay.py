@@ -16,8 +16,8 @@ import aiohttp
 import pytest
 
 from raven.exchange import Exchange, ExchangeConfig, Fault, ReplayConfig
-from raven.exchange.recorded_streams import read_lines
 from raven.exchange.reference import ReferenceBook
+from raven.exchange.replay.recorded_streams import read_lines
 
 PREFIX = {"spot": "/api/v3", "usdm": "/fapi/v1", "coinm": "/dapi/v1"}
 ROUTE = {"spot": "", "usdm": "/public", "coinm": ""}

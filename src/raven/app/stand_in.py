@@ -11,7 +11,7 @@ import msgspec
 
 from raven.errors import ConfigurationError, DataValidation
 from raven.exchange.process import ExchangeProcess, ExchangeStartError
-from raven.exchange.recorded_streams import survey
+from raven.exchange.replay.recorded_streams import survey
 from raven.ingest.settings import VenuePlan
 from raven.recording import market_of, read_recording
 

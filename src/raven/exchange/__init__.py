@@ -4,7 +4,7 @@ It generates a market or replays a recording, and goes wrong on request. See doc
 """
 
 from raven.exchange.config import ExchangeConfig, ReplayConfig
-from raven.exchange.faults import Fault
+from raven.exchange.faults.fault import Fault
 from raven.exchange.markets import Market, MarketRules
 from raven.exchange.server import Exchange
 from raven.exchange.timeline import RealTimeline, Timeline

@@ -5,9 +5,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from ssl import SSLContext
 
-from raven.exchange.frames import Layout
 from raven.exchange.instruments import make_instrument, symbol_names
 from raven.exchange.markets import RULES, Market, MarketRules
+from raven.exchange.wire.frames import Layout
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from aiohttp import web
 
-from raven.exchange.faults import Fault
+from raven.exchange.faults.fault import Fault
 
 if TYPE_CHECKING:
     from raven.exchange.server import Exchange

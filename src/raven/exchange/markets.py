@@ -130,3 +130,26 @@ COINM_RULES = MarketRules(
 
 RULES: dict[Market, MarketRules] = {Market.SPOT: SPOT_RULES, Market.USDM: USDM_RULES, Market.COINM: COINM_RULES}
 """The documented rules by market."""
+
+_MINUTE = 60 * SECOND
+_HOUR = 3600 * SECOND
+_DAY = 24 * _HOUR
+INTERVALS_NS: dict[str, int] = {
+    "1s": SECOND,
+    "1m": _MINUTE,
+    "3m": 3 * _MINUTE,
+    "5m": 5 * _MINUTE,
+    "15m": 15 * _MINUTE,
+    "30m": 30 * _MINUTE,
+    "1h": _HOUR,
+    "2h": 2 * _HOUR,
+    "4h": 4 * _HOUR,
+    "6h": 6 * _HOUR,
+    "8h": 8 * _HOUR,
+    "12h": 12 * _HOUR,
+    "1d": _DAY,
+    "3d": 3 * _DAY,
+    "1w": 7 * _DAY,
+    "1M": 0,
+}
+"""Every interval with its length; months vary. `1s` exists on spot only."""

@@ -8,21 +8,23 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from raven.exchange.answers import GeneratedAnswers
-from raven.exchange.chaos import ChaosScript
 from raven.exchange.config import ExchangeConfig
-from raven.exchange.connection import Connection
 from raven.exchange.control import control_application
-from raven.exchange.faults import CONNECTION_FAULTS, Fault, FaultBoard
-from raven.exchange.generated import GeneratedMarket
+from raven.exchange.faults.board import FaultBoard
+from raven.exchange.faults.chaos import ChaosScript
+from raven.exchange.faults.fault import CONNECTION_FAULTS, Fault
+from raven.exchange.generated.answers import GeneratedAnswers
+from raven.exchange.generated.market import GeneratedMarket
 from raven.exchange.markets import Market
-from raven.exchange.replay import ReplayAnswers, ReplayMarket
-from raven.exchange.rest_server import RestServer
-from raven.exchange.streams import Hub
+from raven.exchange.replay.answers import ReplayAnswers
+from raven.exchange.replay.market import ReplayMarket
 from raven.exchange.timeline import SECOND, RealTimeline, Timeline
 from raven.exchange.truth import TrueBook
-from raven.exchange.weights import WeightMeter
-from raven.exchange.ws_server import WebSocketServer
+from raven.exchange.wire.connection import Connection
+from raven.exchange.wire.rest_server import RestServer
+from raven.exchange.wire.streams import Hub
+from raven.exchange.wire.weights import WeightMeter
+from raven.exchange.wire.ws_server import WebSocketServer
 
 # The shortest sleep. uvloop counts in whole milliseconds, so anything shorter would spin; one write per connection and
 # millisecond is cheap.

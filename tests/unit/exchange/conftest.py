@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 
 from raven.exchange import ExchangeConfig, Market, Timeline
-from raven.exchange.faults import FaultBoard
-from raven.exchange.generated import GeneratedMarket
+from raven.exchange.faults.board import FaultBoard
+from raven.exchange.generated.market import GeneratedMarket
 from raven.exchange.markets import RULES
-from raven.exchange.streams import Hub
 from raven.exchange.timeline import SECOND
+from raven.exchange.wire.streams import Hub
 
 
 class Ear:

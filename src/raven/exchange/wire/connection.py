@@ -11,13 +11,13 @@ from urllib.parse import parse_qs, unquote
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
 
-from raven.exchange.control_messages import Request, RequestRefused, parse_request, result_answer
 from raven.exchange.markets import Market
-from raven.exchange.streams import StreamName, text_frame
 from raven.exchange.timeline import MS, SECOND, Timer
+from raven.exchange.wire.control_messages import Request, RequestRefused, parse_request, result_answer
+from raven.exchange.wire.streams import StreamName, text_frame
 
 if TYPE_CHECKING:
-    from raven.exchange.ws_server import WebSocketServer
+    from raven.exchange.wire.ws_server import WebSocketServer
 
 _ROUTES = ("public", "market", "private")
 # A peer that does not answer a close frame is cut off after this; real seconds, since the peer is real.

@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from raven.exchange.matching import ASK, BID, BookSide, Fill, MatchingBook
+from raven.exchange.generated.matching import ASK, BID, BookSide, Fill, MatchingBook
 
 
 def test_the_best_price_is_the_highest_bid_and_the_lowest_ask():

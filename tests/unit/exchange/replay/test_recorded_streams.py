@@ -4,7 +4,7 @@ import pytest
 
 from raven.errors import DataValidation
 from raven.exchange.markets import Market
-from raven.exchange.recorded_streams import infer_instrument, parse_line, survey
+from raven.exchange.replay.recorded_streams import infer_instrument, parse_line, survey
 
 SNAPSHOT = b'{"lastUpdateId":7,"bids":[["100.20","0.500"],["99.90","1.250"]],"asks":[["100.30","2.000"]]}'
 

@@ -6,10 +6,10 @@ from ssl import SSLContext
 
 from picows import WSUpgradeRequest, WSUpgradeResponse, WSUpgradeResponseWithListener, ws_create_server
 
-from raven.exchange.connection import Connection, parse_endpoint
 from raven.exchange.markets import Market, MarketRules
-from raven.exchange.streams import Hub
 from raven.exchange.timeline import Timeline
+from raven.exchange.wire.connection import Connection, parse_endpoint
+from raven.exchange.wire.streams import Hub
 
 
 class WebSocketServer:

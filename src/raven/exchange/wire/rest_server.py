@@ -1,4 +1,4 @@
-"""The REST side of one market: routing, weights, errors; faults on request. The content is in answers.py."""
+"""The REST side of one market: routing, weights, errors; faults on request. What answers is behind `Answers`."""
 
 import asyncio
 import json
@@ -9,12 +9,20 @@ from typing import TYPE_CHECKING, Protocol
 
 from aiohttp import web
 
-from raven.exchange.answers import BadRequest
 from raven.exchange.markets import Market, MarketRules
-from raven.exchange.weights import Verdict, WeightMeter, request_weight
+from raven.exchange.wire.weights import Verdict, WeightMeter, request_weight
 
 if TYPE_CHECKING:
-    from raven.exchange.faults import FaultBoard
+    from raven.exchange.faults.board import FaultBoard
+
+
+class BadRequest(Exception):
+    """A request the venue refuses, with its code and message."""
+
+    def __init__(self, code: int, message: str, status: int = 400) -> None:
+        super().__init__(message)
+        self.status = status
+        self.body = json.dumps({"code": code, "msg": message}, separators=(",", ":"))
 
 
 class Answers(Protocol):

@@ -5,8 +5,8 @@ import json
 import pytest
 
 from raven.exchange import Fault
-from raven.exchange.chaos import ChaosScript
-from raven.exchange.malformed import MALFORMED_KINDS, spoil
+from raven.exchange.faults.chaos import ChaosScript
+from raven.exchange.faults.malformed import MALFORMED_KINDS, spoil
 from raven.exchange.reference import OutOfSync, ReferenceBook
 
 

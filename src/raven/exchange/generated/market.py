@@ -5,13 +5,13 @@ from collections.abc import Iterable, Sequence
 from decimal import Decimal
 from typing import TYPE_CHECKING
 
-from raven.exchange.frames import ForceOrder, FuturesFrameWriter, Layout
+from raven.exchange.generated.symbol_feed import SymbolFeed
 from raven.exchange.instruments import make_instrument
 from raven.exchange.markets import Market, MarketRules
-from raven.exchange.streams import Stream, StreamName, parse_stream
-from raven.exchange.symbol_feed import SymbolFeed
 from raven.exchange.timeline import MS, Timeline, Timer
 from raven.exchange.truth import TrueBook
+from raven.exchange.wire.frames import ForceOrder, FuturesFrameWriter, Layout
+from raven.exchange.wire.streams import Stream, StreamName, parse_stream
 
 if TYPE_CHECKING:
     from raven.exchange.config import ExchangeConfig

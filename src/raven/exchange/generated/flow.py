@@ -10,8 +10,8 @@ import math
 import random
 from dataclasses import dataclass
 
+from raven.exchange.generated.matching import ASK, BID, Fill, MatchingBook
 from raven.exchange.instruments import Instrument
-from raven.exchange.matching import ASK, BID, Fill, MatchingBook
 from raven.exchange.timeline import SECOND
 
 # Share of arrivals that earlier arrivals cause, and how fast an arrival's influence fades. 0.7 makes counts per second

@@ -2,7 +2,7 @@ import pytest
 
 from raven.exchange.markets import RULES, Market
 from raven.exchange.timeline import SECOND, Timeline
-from raven.exchange.weights import WeightMeter, request_weight
+from raven.exchange.wire.weights import WeightMeter, request_weight
 
 
 @pytest.mark.parametrize(

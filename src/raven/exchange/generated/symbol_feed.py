@@ -8,9 +8,13 @@ from collections import deque
 from collections.abc import Callable
 from itertools import takewhile
 
-from raven.exchange.candles import CandleSeries
-from raven.exchange.flow import Action, OrderFlow
-from raven.exchange.frames import (
+from raven.exchange.generated.candles import CandleSeries
+from raven.exchange.generated.flow import Action, OrderFlow
+from raven.exchange.generated.matching import BID, Fill, MatchingBook
+from raven.exchange.instruments import Instrument, decimal_text
+from raven.exchange.markets import MarketRules
+from raven.exchange.timeline import MS, SECOND, Timeline, Timer
+from raven.exchange.wire.frames import (
     AggTrade,
     ForceOrder,
     FuturesFrameWriter,
@@ -20,11 +24,7 @@ from raven.exchange.frames import (
     Trade,
     frame_writer,
 )
-from raven.exchange.instruments import Instrument, decimal_text
-from raven.exchange.markets import MarketRules
-from raven.exchange.matching import BID, Fill, MatchingBook
-from raven.exchange.streams import Stream
-from raven.exchange.timeline import MS, SECOND, Timeline, Timer
+from raven.exchange.wire.streams import Stream
 
 _FUNDING_NS = 8 * 3600 * SECOND
 # Mark prices are sampled no more often than the fastest stream that shows them.

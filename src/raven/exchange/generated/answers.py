@@ -6,26 +6,18 @@ from collections.abc import Mapping, Sequence
 from operator import attrgetter
 from typing import Any
 
-from raven.exchange.candles import INTERVALS_NS, CandleSeries
-from raven.exchange.exchange_info import exchange_info
-from raven.exchange.frames import AggTrade, Trade
-from raven.exchange.generated import GeneratedMarket
+from raven.exchange.generated.candles import CandleSeries
+from raven.exchange.generated.market import GeneratedMarket
+from raven.exchange.generated.symbol_feed import SymbolFeed
 from raven.exchange.instruments import decimal_text
-from raven.exchange.markets import Market, MarketRules
-from raven.exchange.symbol_feed import SymbolFeed
+from raven.exchange.markets import INTERVALS_NS, Market, MarketRules
 from raven.exchange.timeline import MS
+from raven.exchange.wire.exchange_info import exchange_info
+from raven.exchange.wire.frames import AggTrade, Trade
+from raven.exchange.wire.rest_server import BadRequest
 
 _HOUR_MS = 3_600_000
 _HISTORY_MS = 48 * _HOUR_MS
-
-
-class BadRequest(Exception):
-    """A request the venue refuses, with its code and message."""
-
-    def __init__(self, code: int, message: str, status: int = 400) -> None:
-        super().__init__(message)
-        self.status = status
-        self.body = json.dumps({"code": code, "msg": message}, separators=(",", ":"))
 
 
 def _bool(value: bool) -> str:

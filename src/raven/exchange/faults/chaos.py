@@ -3,7 +3,7 @@
 import random
 from typing import TYPE_CHECKING
 
-from raven.exchange.faults import Fault
+from raven.exchange.faults.fault import Fault
 from raven.exchange.timeline import SECOND
 
 if TYPE_CHECKING:

@@ -1,8 +1,8 @@
 import pytest
 
 from raven.exchange.markets import RULES, Market
-from raven.exchange.streams import parse_stream, text_frame
 from raven.exchange.timeline import MS
+from raven.exchange.wire.streams import parse_stream, text_frame
 
 
 def parse(market, text):

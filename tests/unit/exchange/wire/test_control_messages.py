@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from raven.exchange.control_messages import RequestRefused, parse_request
+from raven.exchange.wire.control_messages import RequestRefused, parse_request
 
 
 def refusal(payload, *, text_ids=False):

@@ -8,35 +8,13 @@ from collections import deque
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
-from raven.exchange.frames import KlineView, Trade
 from raven.exchange.instruments import Instrument, decimal_text
-from raven.exchange.markets import Market
+from raven.exchange.markets import INTERVALS_NS, Market
 from raven.exchange.timeline import SECOND
+from raven.exchange.wire.frames import KlineView, Trade
 
-_MINUTE = 60 * SECOND
-_HOUR = 3600 * SECOND
-_DAY = 24 * _HOUR
-INTERVALS_NS: dict[str, int] = {
-    "1s": SECOND,
-    "1m": _MINUTE,
-    "3m": 3 * _MINUTE,
-    "5m": 5 * _MINUTE,
-    "15m": 15 * _MINUTE,
-    "30m": 30 * _MINUTE,
-    "1h": _HOUR,
-    "2h": 2 * _HOUR,
-    "4h": 4 * _HOUR,
-    "6h": 6 * _HOUR,
-    "8h": 8 * _HOUR,
-    "12h": 12 * _HOUR,
-    "1d": _DAY,
-    "3d": 3 * _DAY,
-    "1w": 7 * _DAY,
-    "1M": 0,
-}
-"""Every interval with its length; months vary. `1s` exists on spot only."""
 # The first Monday after 1970-01-01, a Thursday: weekly candles open on Mondays.
-_WEEK_OFFSET = 4 * _DAY
+_WEEK_OFFSET_NS = 4 * 24 * 3600 * SECOND
 _HISTORY = 1500
 
 
@@ -48,7 +26,7 @@ def candle_bounds(interval: str, time_ns: int) -> tuple[int, int]:
         following = datetime(moment.year + moment.month // 12, moment.month % 12 + 1, 1, tzinfo=UTC)
         return int(first.timestamp()) * SECOND, int(following.timestamp()) * SECOND
     length = INTERVALS_NS[interval]
-    offset = _WEEK_OFFSET if interval == "1w" else 0
+    offset = _WEEK_OFFSET_NS if interval == "1w" else 0
     opened = (time_ns - offset) // length * length + offset
     return opened, opened + length
 

@@ -9,11 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from raven.exchange.candles import INTERVALS_NS
-from raven.exchange.markets import Market, MarketRules
+from raven.exchange.markets import INTERVALS_NS, Market, MarketRules
 
 if TYPE_CHECKING:
-    from raven.exchange.faults import FaultBoard
+    from raven.exchange.faults.board import FaultBoard
 
 Build = Callable[..., str | bytes]
 """Writes the data of an event; its first argument is the unit of time in nanoseconds."""

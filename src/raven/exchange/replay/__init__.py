@@ -1,0 +1,1 @@
+"""A market that was recorded: its frames byte for byte, in their order."""
