@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import math
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +16,7 @@ from typing import TYPE_CHECKING
 from raven import __version__
 from raven._core import GrpcServer, Hub
 from raven.app.engine_view import Endpoints, EngineView
+from raven.app.from_settings import engine_settings, ingest_settings, venue_plans
 from raven.app.lifecycle import Lifecycle, run_program
 from raven.app.live import show
 from raven.app.options import RunOptions
@@ -24,7 +24,6 @@ from raven.app.stand_in import StandIn, demo, replay
 from raven.config import Settings
 from raven.errors import ConfigurationError
 from raven.fanout import Fanout, Limits
-from raven.ingest.settings import EngineSettings, IngestSettings, VenuePlan
 from raven.ingest.thread import Ingest
 from raven.observe import (
     REGISTRY,
@@ -53,13 +52,6 @@ log = get_logger("raven")
 _GIL_SWITCH_S = 0.0005
 # A recording has ended when nothing came for so long after its last line was sent.
 _QUIET_S = 0.2
-_MIB = 1 << 20
-# What all rings of configured symbols may take together; symbols that come on demand get as much each.
-_RING_BUDGET_BYTES = 128 * _MIB
-_RING_LARGEST_BYTES = 4 * _MIB
-_RING_SMALLEST_BYTES = 64 * 1024
-# Books get half of a symbol's rings; a record takes 32 bytes per level of both sides and a head.
-_RING_LEAST_BOOKS = 16
 
 
 def run(settings: Settings, options: RunOptions) -> int:
@@ -266,89 +258,6 @@ class _Server:
 def connection_trouble(url: str, last_error: str) -> str:
     """Say what is wrong with a connection that is not there, naming its address once."""
     return last_error if last_error.startswith(url) else f"{url}: {last_error or 'connecting'}"
-
-
-def venue_plans(settings: Settings) -> list[VenuePlan]:
-    """Return what the configuration wants collected.
-
-    Raises: ConfigurationError for a venue that does not exist, naming the nearest.
-    """
-    return [venue_plan(settings, name) for name in settings.feeds.venues]
-
-
-def venue_plan(settings: Settings, name: str) -> VenuePlan:
-    """Return what the configuration says about one venue.
-
-    Raises: ConfigurationError for a venue that does not exist, naming the nearest.
-    """
-    load(VENUES, name, "venue")
-    venue = settings.venue(name)
-    return VenuePlan(
-        name=name,
-        ws_url=venue.ws_url,
-        rest_url=venue.rest_url,
-        symbols=tuple(venue.symbols),
-        streams_per_connection=venue.limits.streams_per_connection,
-        messages_per_second=venue.limits.messages_per_second,
-        connections_per_five_minutes=venue.limits.connections_per_five_minutes,
-        request_weight_per_minute=venue.limits.request_weight_per_minute,
-    )
-
-
-def ingest_settings(settings: Settings, stand_in: StandIn | None = None) -> IngestSettings:
-    """Map the configuration to what ingest is told."""
-    feeds, fast, citadel = settings.feeds, settings.high_frequency, settings.citadel
-    # A recording ends; silence after it is no fault.
-    patience = math.inf if stand_in and stand_in.ends else 1.0
-    return IngestSettings(
-        reconnect_delay_s=feeds.reconnect_delay_ms / 1000,
-        max_reconnect_delay_s=feeds.max_reconnect_delay_ms / 1000,
-        connect_timeout_s=feeds.connect_timeout_seconds,
-        linger_s=feeds.linger_seconds,
-        silence_s=feeds.silence_seconds * patience,
-        max_silence_s=feeds.max_silence_seconds * patience,
-        first_frame_s=feeds.first_frame_seconds * patience,
-        snapshot_levels=feeds.snapshot_levels,
-        snapshot_timeout_s=feeds.snapshot_timeout_seconds,
-        max_frame_bytes=settings.data_processing.max_frame_bytes,
-        max_topics=feeds.max_topics,
-        # A ban by a stand-in must not outlive it.
-        state_dir=Path(feeds.state_dir) if feeds.state_dir and stand_in is None else None,
-        quarantine_max_bytes=citadel.quarantine_max_bytes if citadel.enable_dead_letter_queue else 0,
-        cpu=fast.ingest_cpu if fast.ingest_cpu >= 0 else None,
-        busy_poll=fast.ingest_busy_poll,
-    )
-
-
-def engine_settings(settings: Settings, symbols: int) -> EngineSettings:
-    """Map the configuration to what the engine is told."""
-    citadel, data = settings.citadel, settings.data_processing
-    return EngineSettings(
-        strict=citadel.strict_validation,
-        sanitize=citadel.enable_sanitization,
-        max_price_deviation=citadel.max_price_deviation,
-        deviation_confirmations=citadel.deviation_confirmations,
-        max_clock_skew_ms=citadel.max_clock_skew_ms,
-        validation=data.data_validation_enabled,
-        book_depth=settings.feeds.order_book_depth,
-        max_frame_bytes=data.max_frame_bytes,
-        resync_buffer_events=data.high_frequency_buffer_size,
-        resync_buffer_bytes=data.resync_buffer_bytes,
-        quarantine_bytes=data.quarantine_bytes,
-        ring_bytes=ring_bytes(data.ring_bytes, symbols, settings.feeds.order_book_depth),
-    )
-
-
-def ring_bytes(configured: int, symbols: int, book_depth: int) -> int:
-    """Return the memory for all rings of one symbol: a share of the budget, so few symbols get large rings.
-
-    A configured figure is taken as it is, unless it would not hold a few books.
-    """
-    wanted = configured or max(_RING_SMALLEST_BYTES, min(_RING_LARGEST_BYTES, _RING_BUDGET_BYTES // max(1, symbols)))
-    # Rings are powers of two, and what is asked for is rounded up: rounded down here, all together keep to the budget.
-    wanted = 1 << (wanted.bit_length() - 1)
-    least = 2 * _RING_LEAST_BOOKS * (32 * book_depth + 128)
-    return wanted if wanted >= least else 1 << (least - 1).bit_length()
 
 
 def journal(hub: Hub, settings: Settings) -> Journal | None:
