@@ -18,7 +18,7 @@ from raven.journal.segment import FORMAT, META, Damage, Frame, frames_of, segmen
 from raven.records import Kind
 from raven.topics import DataType
 
-__all__ = ["Batch", "JournalTopic", "read_journal", "read_segment", "unfinished_topics"]
+__all__ = ["Batch", "JournalTopic", "SegmentReader", "read_journal", "read_segment", "unfinished_topics"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,20 +58,45 @@ def read_journal(folder: Path, kinds: Collection[Kind] = tuple(Kind)) -> Iterato
 
 def read_segment(path: Path, kinds: Collection[Kind] = tuple(Kind)) -> Iterator[Batch | Damage]:
     """Yield what `read_journal` does, of one segment."""
-    topics: dict[int, JournalTopic] = {}
-    run = ""
+    segment = SegmentReader(path)
     for frame in frames_of(path):
+        found = segment.take(frame, kinds)
+        if found is not None:
+            yield found
+
+
+class SegmentReader:
+    """Turns the frames of one segment, in their order, into batches: it remembers what their numbers mean."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.run = ""
+        self.topics: dict[int, JournalTopic] = {}
+
+    def take(self, frame: Frame | Damage, kinds: Collection[Kind]) -> Batch | Damage | None:
+        """Return what a frame holds, None if that is nothing of these kinds.
+
+        Raises: DataValidation when a version wrote it that this one cannot read.
+        """
         if isinstance(frame, Damage):
-            if frame.offset == 0 and not run:
+            if frame.offset == 0 and not self.run:
                 # The head is gone; the end of the segment says the same once more.
-                run = _learn_from_later(path, topics)
-            yield frame
-        elif frame.kind == META:
-            run = _learn(path, frame, topics) or run
-        elif frame.kind in kinds:
-            kind = Kind(frame.kind)
-            records = pa.ipc.read_record_batch(pa.py_buffer(frame.payload), SCHEMAS[kind])
-            yield Batch(kind, records, topics, run, path)
+                self.learn_from_all()
+            return frame
+        if frame.kind == META:
+            self.run = _learn(self.path, frame, self.topics) or self.run
+            return None
+        if frame.kind not in kinds:
+            return None
+        kind = Kind(frame.kind)
+        records = pa.ipc.read_record_batch(pa.py_buffer(frame.payload), SCHEMAS[kind])
+        return Batch(kind, records, self.topics, self.run, self.path)
+
+    def learn_from_all(self) -> None:
+        """Learn what numbers mean from every frame that says it: for who begins in the middle."""
+        for frame in frames_of(self.path):
+            if isinstance(frame, Frame) and frame.kind == META:
+                self.run = _learn(self.path, frame, self.topics) or self.run
 
 
 def unfinished_topics(path: Path) -> set[JournalTopic]:
@@ -94,11 +119,3 @@ def _learn(path: Path, frame: Frame, topics: dict[int, JournalTopic]) -> str:
     for number, venue, symbol, data_type, _ in meta.get("topics", ()):
         topics[number] = JournalTopic(venue, symbol, DataType(data_type))
     return str(meta.get("run", ""))
-
-
-def _learn_from_later(path: Path, topics: dict[int, JournalTopic]) -> str:
-    run = ""
-    for frame in frames_of(path):
-        if isinstance(frame, Frame) and frame.kind == META:
-            run = _learn(path, frame, topics) or run
-    return run

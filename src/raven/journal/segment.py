@@ -39,6 +39,11 @@ class Frame(NamedTuple):
     offset: int
     payload: bytes
 
+    @property
+    def end(self) -> int:
+        """Where the next frame begins."""
+        return self.offset + _HEAD.size + len(self.payload)
+
 
 @dataclass(frozen=True, slots=True)
 class Damage:
@@ -108,17 +113,17 @@ class SegmentWriter:
             written += os.write(self._file, rest)
 
 
-def frames_of(path: Path) -> Iterator[Frame | Damage]:
+def frames_of(path: Path, offset: int = 0, number: int = 0) -> Iterator[Frame | Damage]:
     """Yield every whole frame of a segment in order, and between them what is damaged.
 
-    Raises: OSError when the file cannot be read.
+    `offset` is where to begin, and `number` that of the frame there. Raises: OSError when the file cannot be read.
     """
     with path.open("rb") as file:
         size = os.fstat(file.fileno()).st_size
-        if size == 0:
+        if size <= offset:
             return
         with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-            expected, at = 0, 0
+            expected, at = number, offset
             while at < size:
                 frame = _frame_at(content, at, size)
                 if frame is None:
