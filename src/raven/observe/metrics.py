@@ -19,6 +19,7 @@ __all__ = [
     "SYMBOLS",
     "configure_metrics",
     "record_backfill",
+    "record_breaker",
     "record_commit",
     "record_connected",
     "record_disconnected",
@@ -82,6 +83,9 @@ JOURNAL_COMMIT = Histogram(
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
     registry=REGISTRY,
 )
+BREAKER_STATE = Gauge(
+    "raven_breaker_state", "0 closed, 1 half open (a probe is under way), 2 open.", ["breaker"], registry=REGISTRY
+)
 LABEL_OVERFLOW = Counter(
     "raven_label_overflows", "Values counted as `other` because their label is full.", ["label"], registry=REGISTRY
 )
@@ -143,6 +147,13 @@ def record_error(error: BaseException, where: str) -> None:
         "error", kind=kind, where=where, reason=f"{type(error).__name__}: {error}", every_s=10,
         exc_info=None if foreseen else error,
     )  # fmt: skip
+
+
+def record_breaker(name: str, state: str, reason: str) -> None:
+    """Say that a circuit breaker changed to `closed`, `half_open` or `open`, and why it last failed."""
+    BREAKER_STATE.labels(name).set(("closed", "half_open", "open").index(state))
+    write = log.warning if state == "open" else log.info
+    write("breaker", breaker=name, state=str(state), reason=reason)
 
 
 def record_commit(records: int, size: int, seconds: float) -> None:
