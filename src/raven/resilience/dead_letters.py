@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
+from typing import Any
 
 from raven.clock import Clock, SystemClock
 from raven.errors import ConfigurationError
@@ -227,5 +228,5 @@ class DeadLetterQueue:
             return sum(file.execute(statement, (number,)).rowcount for number in numbers)
 
 
-def _letter(row: tuple[int, str, str, str, str, int, str, str, bytes, int, int]) -> Letter:
+def _letter(row: Sequence[Any]) -> Letter:
     return Letter(*row[:4], LetterState(row[4]), *row[5:])
