@@ -228,5 +228,7 @@ class DeadLetterQueue:
             return sum(file.execute(statement, (number,)).rowcount for number in numbers)
 
 
-def _letter(row: Sequence[Any]) -> Letter:
-    return Letter(*row[:4], LetterState(row[4]), *row[5:])
+def _letter(row: tuple[Any, ...]) -> Letter:
+    number, source, key, symbol, state, attempts, reason, format, payload, first_ns, last_ns = row
+    state = LetterState(state)
+    return Letter(number, source, key, symbol, state, attempts, reason, format, payload, first_ns, last_ns)
