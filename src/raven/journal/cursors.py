@@ -8,12 +8,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from raven.errors import ConfigurationError
+from raven.journal.segment import segments_in
 
-__all__ = ["Position", "cursors_in", "load_cursor", "oldest_needed", "save_cursor"]
+__all__ = ["Position", "bytes_after", "cursors_in", "load_cursor", "oldest_needed", "save_cursor"]
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -67,6 +69,18 @@ def cursors_in(journal: Path) -> Mapping[str, Position]:
 def oldest_needed(journal: Path) -> int | None:
     """Return the number of the oldest segment that some reader has not finished; None when nobody reads."""
     return min((position.segment for position in cursors_in(journal).values()), default=None)
+
+
+def bytes_after(journal: Path, position: Position) -> int:
+    """Return how many bytes of segments stand after a place."""
+    size = 0
+    for path in segments_in(journal):
+        number = int(path.stem)
+        if number >= position.segment:
+            # It may become Parquet just now.
+            with suppress(FileNotFoundError):
+                size += path.stat().st_size - (position.offset if number == position.segment else 0)
+    return size
 
 
 def _path(journal: Path, reader: str) -> Path:

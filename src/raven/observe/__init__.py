@@ -14,6 +14,9 @@ from raven.observe.metrics import (
     record_journal_loss,
     record_loop,
     record_response,
+    record_sink_behind,
+    record_sink_refusal,
+    record_sink_write,
     record_snapshot_request,
 )
 from raven.observe.native import EngineSource, InstrumentCounts, NativeCollector, NativeCounts, NativeSource
@@ -39,5 +42,8 @@ __all__ = [
     "record_journal_loss",
     "record_loop",
     "record_response",
+    "record_sink_behind",
+    "record_sink_refusal",
+    "record_sink_write",
     "record_snapshot_request",
 ]

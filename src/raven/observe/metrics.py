@@ -27,6 +27,9 @@ __all__ = [
     "record_journal_loss",
     "record_loop",
     "record_response",
+    "record_sink_behind",
+    "record_sink_refusal",
+    "record_sink_write",
     "record_snapshot_request",
 ]
 
@@ -82,6 +85,23 @@ JOURNAL_COMMIT = Histogram(
     "Time to write and sync one group of records.",
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
     registry=REGISTRY,
+)
+SINK_ROWS = Counter("raven_sink_rows", "Records that a database has taken.", ["sink"], registry=REGISTRY)
+SINK_REFUSED = Counter(
+    "raven_sink_refused_rows", "Records that a database refused; each is a dead letter.", ["sink"], registry=REGISTRY
+)
+SINK_WRITE = Histogram(
+    "raven_sink_write_seconds",
+    "Time to bring one batch into a database.",
+    ["sink"],
+    buckets=(0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 10, 30),
+    registry=REGISTRY,
+)
+SINK_BEHIND_BYTES = Gauge(
+    "raven_sink_behind_bytes", "Bytes of the journal that are not in a database yet.", ["sink"], registry=REGISTRY
+)
+SINK_BEHIND = Gauge(
+    "raven_sink_behind_seconds", "Age of the oldest record that is not in a database yet.", ["sink"], registry=REGISTRY
 )
 BREAKER_STATE = Gauge(
     "raven_breaker_state", "0 closed, 1 half open (a probe is under way), 2 open.", ["breaker"], registry=REGISTRY
@@ -154,6 +174,24 @@ def record_breaker(name: str, state: str, reason: str) -> None:
     BREAKER_STATE.labels(name).set(("closed", "half_open", "open").index(state))
     write = log.warning if state == "open" else log.info
     write("breaker", breaker=name, state=str(state), reason=reason)
+
+
+def record_sink_write(sink: str, rows: int, seconds: float) -> None:
+    """Count what a database has taken."""
+    SINK_ROWS.labels(sink).inc(rows)
+    SINK_WRITE.labels(sink).observe(seconds)
+
+
+def record_sink_refusal(sink: str, key: str, reason: str) -> None:
+    """Say that a database refused a record for what it is."""
+    SINK_REFUSED.labels(sink).inc()
+    log.error("refused by a database; it is a dead letter now", sink=sink, record=key, reason=reason, every_s=1)
+
+
+def record_sink_behind(sink: str, size: int, seconds: float) -> None:
+    """Say how far a database is behind the journal."""
+    SINK_BEHIND_BYTES.labels(sink).set(size)
+    SINK_BEHIND.labels(sink).set(seconds)
 
 
 def record_commit(records: int, size: int, seconds: float) -> None:
