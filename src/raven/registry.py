@@ -9,7 +9,7 @@ from typing import Any
 
 from raven.errors import ConfigurationError
 
-__all__ = ["VENUES", "load"]
+__all__ = ["SINKS", "VENUES", "load"]
 
 VENUES: Mapping[str, str] = {
     "binance_spot": "raven.venues.binance:spot",
@@ -17,6 +17,12 @@ VENUES: Mapping[str, str] = {
     "binance_coinm": "raven.venues.binance:coinm",
 }
 """Exchanges: name → "module:factory"; a factory takes `ws_url` and `rest_url` and returns a `raven.ports.Venue`."""
+
+SINKS: Mapping[str, str] = {
+    "influx": "raven.sinks.influx:InfluxSink",
+}
+"""Databases: name → "module:factory"; a factory takes what its section of the configuration says and returns a
+`raven.ports.Sink`."""
 
 
 def load(shelf: Mapping[str, str], name: str, what: str) -> Any:

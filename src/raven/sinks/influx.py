@@ -1,0 +1,235 @@
+"""InfluxDB: 1.x through `/write`, 2.x and 3 through `/api/v2/write`. docs/how-to/connect-influxdb.md has the fields.
+
+InfluxDB knows a point by measurement, tags and time, and a later point replaces an earlier one. Most trades share their
+millisecond with another, so the digits of a time that the exchange does not fill are made from the record's own number:
+no two records meet in one point, and the same record always comes to the same one.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Mapping
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from raven.errors import DatabaseConnection
+from raven.journal.line_protocol import (
+    Field,
+    Lines,
+    decimal_text,
+    has_more_digits_than_a_double,
+    integer,
+    levels_text,
+    lines,
+    quoted,
+)
+from raven.observe import get_logger
+from raven.ports import SinkBatch
+from raven.resilience.http_writer import MAX_BODY_BYTES, HttpWriter, Refused, basic_authorization
+
+__all__ = ["InfluxSink", "influx_lines"]
+
+log = get_logger("sinks")
+
+_TAGS = ("venue", "symbol", "side", "data_type", "reason")
+# The point's own time, the ways in which a run of the server numbers its records, and what is written in other words.
+_NO_FIELDS = (
+    *_TAGS,
+    "exchange_time",
+    "open_time",
+    "sequence",
+    "run",
+    "bid_prices",
+    "bid_quantities",
+    "ask_prices",
+    "ask_quantities",
+)
+# Nothing is said by a zero here, and nearly all are zero.
+_ONLY_IF_NOT_ZERO = ("flags", "first_fill_id", "last_fill_id")
+# Levels of a book that are fields of their own; the whole sides stand beside them as text.
+_BOOK_LEVELS = 5
+_US = 1_000
+_MS = 1_000_000
+_DROPPED_FOR_AGE = "points beyond retention policy"
+_LIMITS = re.compile(r"limit exceeded|max-series-per-database|max-values-per-tag")
+
+
+class InfluxSink:
+    """Writes to one bucket (with a token) or one database (without)."""
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        token: str = "",
+        org: str = "",
+        bucket: str = "market_data",
+        database: str = "market_data",
+        username: str = "",
+        password: str = "",
+        answer_timeout_s: float = 30.0,
+    ) -> None:
+        headers = {}
+        if token:
+            headers["Authorization"] = f"Token {token}"
+        elif username:
+            headers["Authorization"] = basic_authorization(username, password)
+        self._database = "" if token else database
+        if token:
+            self._path, self._params = "/api/v2/write", {"org": org, "bucket": bucket, "precision": "ns"}
+            advice = {
+                401: "check influx.token",
+                403: f"influx.token may not write to bucket {bucket!r}",
+                404: f"check influx.org ({org!r}), and that bucket {bucket!r} exists (influx.bucket): create it there",
+            }
+        else:
+            self._path, self._params = "/write", {"db": database, "precision": "ns"}
+            advice = {
+                401: "check influx.username and influx.password (InfluxDB 2 and 3: set influx.token)",
+                403: f"user {username!r} may not write to database {database!r}",
+                404: f"check that this is an InfluxDB and database {database!r} exists (influx.database)",
+            }
+        self._writer = HttpWriter("influx", url, headers=headers, advice=advice, answer_timeout_s=answer_timeout_s)
+        self._is_open = False
+
+    async def open(self) -> None:
+        """Look whether the server is there; without a token, also create the database."""
+        await self._writer.ask("GET", "/ping", {})
+        if self._database:
+            name = self._database.replace("\\", "\\\\").replace('"', '\\"')
+            try:
+                await self._writer.ask("POST", "/query", {"q": f'CREATE DATABASE "{name}"'})
+            except DatabaseConnection as error:
+                # A user who may write need not be one who may create; the first write shows which.
+                log.info("influx database not created", database=self._database, why=error.message)
+        self._is_open = True
+
+    async def write(self, batch: SinkBatch) -> None:
+        """Write a batch; the answer to a body means that InfluxDB has synced it."""
+        if not self._is_open:
+            await self.open()
+        text = await asyncio.to_thread(influx_lines, batch)
+        # Of one bar the last state must win.
+        in_order = "open_time" in batch.records.column_names
+        try:
+            await self._writer.write(self._path, self._params, text.bodies(MAX_BODY_BYTES), in_order=in_order)
+        except Refused as refusal:
+            self._judge(refusal, batch)
+        except DatabaseConnection:
+            # It may come back without its database; creating one that is there changes nothing.
+            self._is_open = False
+            raise
+
+    def _judge(self, refusal: Refused, batch: SinkBatch) -> None:
+        """Tell refusals of records from those that say something about the database."""
+        if _LIMITS.search(refusal.words):
+            raise DatabaseConnection(f"{refusal.message}; raise this limit of InfluxDB, the records wait") from refusal
+        if _DROPPED_FOR_AGE in refusal.words:
+            log.warning(
+                "influx keeps no records of that age", type=batch.type, records=len(batch.records), answer=refusal.words
+            )
+            return
+        raise refusal
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._writer.close()
+
+
+def influx_lines(batch: SinkBatch) -> Lines:
+    """Return a batch as lines: the measurement is its type."""
+    columns = {name: _array(batch.records[name]) for name in batch.records.column_names}
+    tags = {name: columns[name] for name in _TAGS if name in columns}
+    return lines(batch.type, tags, _fields(columns), _point_times(batch.type, columns))
+
+
+def _array(column: pa.ChunkedArray) -> pa.Array:
+    if pa.types.is_dictionary(column.type):
+        column = column.unify_dictionaries()
+    whole = column.combine_chunks()
+    return whole if isinstance(whole, pa.Array) else pa.concat_arrays(whole.chunks)
+
+
+def _point_times(record_type: str, columns: Mapping[str, pa.Array]) -> pa.Array:
+    """Return the time of each point, ns since 1970."""
+    if "open_time" in columns:
+        # A bar that comes again, changed, is meant to replace the old one.
+        return columns["open_time"].cast(pa.timestamp("ns", tz="UTC")).cast(pa.int64())
+    times = columns["exchange_time"].cast(pa.int64())
+    numbers = _numbers(record_type, columns)
+    is_whole_ms = pc.equal(_remainder(times, _MS), 0)
+    whole_us = pc.subtract(times, _remainder(times, _US))
+    return pc.if_else(is_whole_ms, pc.add(times, _remainder(numbers, _MS)), pc.add(whole_us, _remainder(numbers, _US)))
+
+
+def _numbers(record_type: str, columns: Mapping[str, pa.Array]) -> pa.Array:
+    """Return what tells records of one symbol, type and moment apart."""
+    if record_type == "trades":
+        # The exchange's: a trade is the same one whoever collected it, in whatever run.
+        return columns["id"]
+    if record_type == "gaps":
+        # Those that the journal found itself have no sequence.
+        whole = [columns[name] for name in ("sequence", "count", "first_id", "last_id")]
+        return pc.abs(pc.add(pc.add(whole[0], whole[1]), pc.add(whole[2], whole[3])))
+    return columns["sequence"]
+
+
+def _remainder(values: pa.Array, divisor: int) -> pa.Array:
+    return pc.subtract(values, pc.multiply(pc.divide(values, divisor), divisor))
+
+
+def _fields(columns: Mapping[str, pa.Array]) -> dict[str, Field]:
+    fields: dict[str, Field] = {}
+    exact: dict[str, pa.Array] = {}
+    for name, column in columns.items():
+        if name in _NO_FIELDS:
+            continue
+        values = pc.if_else(pc.equal(column, 0), None, column) if name in _ONLY_IF_NOT_ZERO else column
+        if len(values) and values.null_count == len(values):
+            continue
+        kind = values.type
+        if pa.types.is_decimal(kind):
+            text = decimal_text(values)
+            fields[name], exact[name] = Field(text), text
+        elif pa.types.is_boolean(kind):
+            fields[name] = Field(pc.if_else(values, "t", "f"))
+        elif pa.types.is_integer(kind) or pa.types.is_timestamp(kind):
+            fields["recv_ns" if name == "recv_time" else name] = integer(values)
+        else:
+            fields[name] = quoted(values)
+    if "bid_prices" in columns:
+        fields |= _book_fields(columns)
+    return fields | _exact_field(exact, always="open_time" in columns)
+
+
+def _book_fields(columns: Mapping[str, pa.Array]) -> dict[str, Field]:
+    fields = {}
+    for side in ("bid", "ask"):
+        for what, several in (("price", "prices"), ("quantity", "quantities")):
+            best = pc.list_slice(columns[f"{side}_{several}"], 0, _BOOK_LEVELS, return_fixed_size_list=True)
+            for level in range(_BOOK_LEVELS):
+                fields[f"{side}_{what}_{level + 1}"] = Field(decimal_text(pc.list_element(best, level)))
+        text = levels_text(columns[f"{side}_prices"], columns[f"{side}_quantities"])
+        fields[f"{side}s"] = Field(pc.binary_join_element_wise('"', text, '"', ""))
+    return fields
+
+
+def _exact_field(texts: Mapping[str, pa.Array], *, always: bool) -> dict[str, Field]:
+    """Spell out the values that have more digits than a double: `exact="price=0.12345678901234567"`.
+
+    `always`: an empty text where there is nothing, because a bar that comes again must replace that of the old one.
+    """
+    parts = []
+    for name, text in texts.items():
+        is_long = has_more_digits_than_a_double(text)
+        if pc.any(is_long).as_py():
+            parts.append(pc.if_else(is_long, pc.binary_join_element_wise(f"{name}=", text, " ", ""), ""))
+    rows = len(next(iter(texts.values()), ()))
+    if not parts:
+        return {"exact": Field(pa.repeat('""', rows))} if always and rows else {}
+    joined = pc.ascii_rtrim(pc.binary_join_element_wise(*parts, ""), " ")
+    if not always:
+        joined = pc.if_else(pc.equal(joined, ""), None, joined)
+    return {"exact": Field(pc.binary_join_element_wise('"', joined, '"', ""))}
