@@ -20,6 +20,8 @@ VENUES: Mapping[str, str] = {
 
 SINKS: Mapping[str, str] = {
     "influx": "raven.sinks.influx:InfluxSink",
+    "questdb": "raven.sinks.questdb:QuestdbSink",
+    "timescale": "raven.sinks.postgres:PostgresSink",
 }
 """Databases: name → "module:factory"; a factory takes what its section of the configuration says and returns a
 `raven.ports.Sink`."""

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 __all__ = [
+    "BOOK_NUMBERS",
     "Field",
     "Lines",
     "decimal_text",
@@ -27,6 +28,15 @@ __all__ = [
 _TEXT = pa.string()
 # So many significant digits of any decimal survive the way into a double and back (C's DBL_DIG).
 _DOUBLE_DIGITS = 15
+# Levels of a book that are fields of their own; the whole sides stand beside them as text.
+_BOOK_LEVELS = 5
+BOOK_NUMBERS = tuple(
+    f"{side}_{what}_{level + 1}"
+    for side in ("bid", "ask")
+    for what in ("price", "quantity")
+    for level in range(_BOOK_LEVELS)
+)
+"""Names of the fields with the best levels of a book."""
 
 
 class Field(NamedTuple):
@@ -78,6 +88,18 @@ def lines(measurement: str, tags: Mapping[str, pa.Array], fields: Mapping[str, F
         separator = ","
     parts += [" ", times.cast(pa.int64()).cast(_TEXT), "\n"]
     return Lines(pc.binary_join_element_wise(*parts, "", null_handling="skip"))
+
+
+def columns_of(table: pa.Table) -> dict[str, pa.Array]:
+    """Return the columns of a table, each in one piece."""
+    columns = {}
+    for name in table.column_names:
+        column = table[name]
+        if pa.types.is_dictionary(column.type):
+            column = column.unify_dictionaries()
+        whole = column.combine_chunks()
+        columns[name] = pa.concat_arrays(whole.chunks) if isinstance(whole, pa.ChunkedArray) else whole
+    return columns
 
 
 def _tag(name: str, values: pa.Array) -> pa.Array:
@@ -145,3 +167,18 @@ def levels_text(prices: pa.Array, quantities: pa.Array) -> pa.Array:
     lengths = pc.list_value_length(prices).cast(pa.int32())
     offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)])
     return pc.binary_join_element_wise("[", pc.binary_join(pa.ListArray.from_arrays(offsets, pairs), ","), "]", "")
+
+
+def book_fields(columns: Mapping[str, pa.Array], suffix: str = "") -> dict[str, Field]:
+    """Return books as fields: the best levels as numbers (`bid_price_1`, …), both sides whole as text (`bids`, `asks`).
+
+    `suffix`: that of numbers.
+    """
+    lists = [f"{side}_{what}" for side in ("bid", "ask") for what in ("prices", "quantities")]
+    best = [pc.list_slice(columns[name], 0, _BOOK_LEVELS, return_fixed_size_list=True) for name in lists]
+    levels = (pc.list_element(side, level) for side in best for level in range(_BOOK_LEVELS))
+    fields = {name: Field(decimal_text(level), suffix) for name, level in zip(BOOK_NUMBERS, levels, strict=True)}
+    for side in ("bid", "ask"):
+        text = levels_text(columns[f"{side}_prices"], columns[f"{side}_quantities"])
+        fields[f"{side}s"] = Field(pc.binary_join_element_wise('"', text, '"', ""))
+    return fields

@@ -18,10 +18,11 @@ from raven.errors import DatabaseConnection
 from raven.journal.line_protocol import (
     Field,
     Lines,
+    book_fields,
+    columns_of,
     decimal_text,
     has_more_digits_than_a_double,
     integer,
-    levels_text,
     lines,
     quoted,
 )
@@ -48,8 +49,6 @@ _NO_FIELDS = (
 )
 # Nothing is said by a zero here, and nearly all are zero.
 _ONLY_IF_NOT_ZERO = ("flags", "first_fill_id", "last_fill_id")
-# Levels of a book that are fields of their own; the whole sides stand beside them as text.
-_BOOK_LEVELS = 5
 _US = 1_000
 _MS = 1_000_000
 _DROPPED_FOR_AGE = "points beyond retention policy"
@@ -92,7 +91,6 @@ class InfluxSink:
                 404: f"check that this is an InfluxDB and database {database!r} exists (influx.database)",
             }
         self._writer = HttpWriter("influx", url, headers=headers, advice=advice, answer_timeout_s=answer_timeout_s)
-        self._is_open = False
 
     async def open(self) -> None:
         """Look whether the server is there; without a token, also create the database."""
@@ -104,12 +102,9 @@ class InfluxSink:
             except DatabaseConnection as error:
                 # A user who may write need not be one who may create; the first write shows which.
                 log.info("influx database not created", database=self._database, why=error.message)
-        self._is_open = True
 
     async def write(self, batch: SinkBatch) -> None:
         """Write a batch; the answer to a body means that InfluxDB has synced it."""
-        if not self._is_open:
-            await self.open()
         text = await asyncio.to_thread(influx_lines, batch)
         # Of one bar the last state must win.
         in_order = "open_time" in batch.records.column_names
@@ -117,10 +112,6 @@ class InfluxSink:
             await self._writer.write(self._path, self._params, text.bodies(MAX_BODY_BYTES), in_order=in_order)
         except Refused as refusal:
             self._judge(refusal, batch)
-        except DatabaseConnection:
-            # It may come back without its database; creating one that is there changes nothing.
-            self._is_open = False
-            raise
 
     def _judge(self, refusal: Refused, batch: SinkBatch) -> None:
         """Tell refusals of records from those that say something about the database."""
@@ -140,16 +131,9 @@ class InfluxSink:
 
 def influx_lines(batch: SinkBatch) -> Lines:
     """Return a batch as lines: the measurement is its type."""
-    columns = {name: _array(batch.records[name]) for name in batch.records.column_names}
+    columns = columns_of(batch.records)
     tags = {name: columns[name] for name in _TAGS if name in columns}
     return lines(batch.type, tags, _fields(columns), _point_times(batch.type, columns))
-
-
-def _array(column: pa.ChunkedArray) -> pa.Array:
-    if pa.types.is_dictionary(column.type):
-        column = column.unify_dictionaries()
-    whole = column.combine_chunks()
-    return whole if isinstance(whole, pa.Array) else pa.concat_arrays(whole.chunks)
 
 
 def _point_times(record_type: str, columns: Mapping[str, pa.Array]) -> pa.Array:
@@ -200,20 +184,8 @@ def _fields(columns: Mapping[str, pa.Array]) -> dict[str, Field]:
         else:
             fields[name] = quoted(values)
     if "bid_prices" in columns:
-        fields |= _book_fields(columns)
+        fields |= book_fields(columns)
     return fields | _exact_field(exact, always="open_time" in columns)
-
-
-def _book_fields(columns: Mapping[str, pa.Array]) -> dict[str, Field]:
-    fields = {}
-    for side in ("bid", "ask"):
-        for what, several in (("price", "prices"), ("quantity", "quantities")):
-            best = pc.list_slice(columns[f"{side}_{several}"], 0, _BOOK_LEVELS, return_fixed_size_list=True)
-            for level in range(_BOOK_LEVELS):
-                fields[f"{side}_{what}_{level + 1}"] = Field(decimal_text(pc.list_element(best, level)))
-        text = levels_text(columns[f"{side}_prices"], columns[f"{side}_quantities"])
-        fields[f"{side}s"] = Field(pc.binary_join_element_wise('"', text, '"', ""))
-    return fields
 
 
 def _exact_field(texts: Mapping[str, pa.Array], *, always: bool) -> dict[str, Field]:

@@ -1,0 +1,165 @@
+"""QuestDB 9.2 and later: lines over HTTP into a table per type. docs/how-to/connect-questdb.md has the columns.
+
+Prices and quantities are its DECIMAL, so no digit is lost. Each table has keys, and a row that comes again replaces
+itself (DEDUP UPSERT KEYS).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from raven.errors import DatabaseConnection
+from raven.journal.line_protocol import (
+    BOOK_NUMBERS,
+    Field,
+    Lines,
+    book_fields,
+    columns_of,
+    decimal_text,
+    integer,
+    lines,
+    quoted,
+)
+from raven.observe import get_logger
+from raven.ports import SinkBatch
+from raven.resilience.http_writer import MAX_BODY_BYTES, HttpWriter, Refused
+
+__all__ = ["QuestdbSink", "questdb_lines", "table_statement"]
+
+log = get_logger("sinks")
+
+# Few different values: these become SYMBOLs.
+_SYMBOLS = ("venue", "symbol", "side", "data_type", "reason", "run")
+_LISTS = ("bid_prices", "bid_quantities", "ask_prices", "ask_quantities")
+# What tells records of one symbol and moment apart, by type; for all others it is the run and its sequence.
+_KEYS: Mapping[str, tuple[str, ...]] = {
+    # The exchange's own number: a trade is the same one whoever collected it, in whatever run.
+    "trades": ("id",),
+    # Those that the journal found itself have no sequence.
+    "gaps": ("data_type", "reason", "count", "first_id", "last_id", "sequence", "run"),
+}
+_OTHER_KEYS = ("sequence", "run")
+_NUMBER = "DECIMAL(38,18)"
+_ADVICE = {
+    401: "check user and password in questdb.url",
+    403: "this user may not write; check user and password in questdb.url",
+    404: "check that questdb.url is the HTTP address of a QuestDB (port 9000)",
+}
+
+
+class QuestdbSink:
+    """Writes to one QuestDB, at its HTTP port; user and password stand in the URL."""
+
+    def __init__(self, url: str, *, answer_timeout_s: float = 30.0) -> None:
+        self._writer = HttpWriter("questdb", url, advice=_ADVICE, answer_timeout_s=answer_timeout_s)
+        self._tables: set[str] = set()
+
+    async def open(self) -> None:
+        """Look whether the server is there, and let it go on with tables that it has suspended (after a full disk)."""
+        self._tables.clear()
+        suspended = await self._sql("SELECT name FROM wal_tables() WHERE suspended")
+        for (table,) in suspended.get("dataset", ()):
+            log.warning("questdb has suspended a table", table=table, next="RESUME WAL")
+            await self._sql(f'ALTER TABLE "{table}" RESUME WAL')
+
+    async def write(self, batch: SinkBatch) -> None:
+        """Write a batch; the answer to a body means that it stands in QuestDB's write-ahead log."""
+        if batch.type not in self._tables:
+            await self._prepare(batch)
+            self._tables.add(batch.type)
+        text = await asyncio.to_thread(questdb_lines, batch)
+        # Of one bar the last state must win.
+        in_order = "open_time" in batch.records.column_names
+        await self._writer.write("/write", {"precision": "n"}, text.bodies(MAX_BODY_BYTES), in_order=in_order)
+
+    async def close(self) -> None:
+        """Close the connections."""
+        await self._writer.close()
+
+    async def _prepare(self, batch: SinkBatch) -> None:
+        """Create the table of a type, or add the columns that an older one does not have."""
+        columns = _columns(batch.records.schema)
+        await self._sql(_create(batch.type, columns))
+        present = await self._sql(f'SHOW COLUMNS FROM "{batch.type}"')
+        names = {row[0] for row in present.get("dataset", ())}
+        for name in columns.keys() - names:
+            await self._sql(f'ALTER TABLE "{batch.type}" ADD COLUMN IF NOT EXISTS "{name}" {columns[name]}')
+
+    async def _sql(self, statement: str) -> dict[str, Any]:
+        try:
+            answer = json.loads(await self._writer.ask("GET", "/exec", {"query": statement}))
+        except Refused as refusal:
+            # Not about records: they wait.
+            raise DatabaseConnection(f"{refusal.message}; Raven needs QuestDB 9.2 or later") from refusal
+        return answer if isinstance(answer, dict) else {}
+
+
+def table_statement(record_type: str, schema: pa.Schema) -> str:
+    """Return the statement that creates the table of a type, unless it is there."""
+    return _create(record_type, _columns(schema))
+
+
+def _create(record_type: str, columns: Mapping[str, str]) -> str:
+    time = next(iter(columns))
+    keys = () if time == "open_time" else _KEYS.get(record_type, _OTHER_KEYS)
+    named = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
+    key = ", ".join(f'"{name}"' for name in (time, "venue", "symbol", *keys))
+    return (
+        f'CREATE TABLE IF NOT EXISTS "{record_type}" ({named}) TIMESTAMP("{time}") PARTITION BY DAY WAL '
+        f"DEDUP UPSERT KEYS({key})"
+    )
+
+
+def _columns(schema: pa.Schema) -> dict[str, str]:
+    """Return the columns of a table and their types; the first one is its time."""
+    columns = {_time_column(schema.names): "TIMESTAMP_NS"}
+    columns |= {name: _column_type(name, schema.field(name).type) for name in schema.names if name not in _LISTS}
+    if "bid_prices" in schema.names:
+        columns |= dict.fromkeys(BOOK_NUMBERS, _NUMBER) | {"bids": "VARCHAR", "asks": "VARCHAR"}
+    return columns
+
+
+def questdb_lines(batch: SinkBatch) -> Lines:
+    """Return a batch as lines for the table of its type."""
+    columns = columns_of(batch.records)
+    time = _time_column(batch.records.column_names)
+    symbols = {name: columns[name] for name in _SYMBOLS if name in columns}
+    fields = {name: _field(values) for name, values in columns.items() if name not in (*_SYMBOLS, *_LISTS, time)}
+    if "bid_prices" in columns:
+        fields |= book_fields(columns, "d")
+    times = columns[time].cast(pa.timestamp("ns", tz="UTC"))
+    return lines(batch.type, symbols, fields, times.cast(pa.int64()))
+
+
+def _time_column(names: list[str]) -> str:
+    """Return the column by which a table is ordered: a bar that comes again has the same open time."""
+    return "open_time" if "open_time" in names else "exchange_time"
+
+
+def _column_type(name: str, kind: pa.DataType) -> str:
+    if name in _SYMBOLS:
+        return "SYMBOL"
+    if pa.types.is_decimal(kind):
+        return _NUMBER
+    if pa.types.is_timestamp(kind):
+        return "TIMESTAMP_NS"
+    if pa.types.is_boolean(kind):
+        return "BOOLEAN"
+    return "LONG" if pa.types.is_integer(kind) else "VARCHAR"
+
+
+def _field(values: pa.Array) -> Field:
+    kind = values.type
+    if pa.types.is_decimal(kind):
+        return Field(decimal_text(values), "d")
+    if pa.types.is_boolean(kind):
+        return Field(pc.if_else(values, "t", "f"))
+    if pa.types.is_timestamp(kind):
+        return Field(integer(values).text, "n")
+    return integer(values) if pa.types.is_integer(kind) else quoted(values)
