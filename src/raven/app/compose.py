@@ -13,15 +13,18 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pydantic import SecretStr
+
 from raven import __version__
 from raven._core import GrpcServer, Hub
 from raven.app.engine_view import Endpoints, EngineView
-from raven.app.from_settings import engine_settings, ingest_settings, venue_plans
+from raven.app.from_settings import books_interval_ms, engine_settings, ingest_settings, venue_plans
 from raven.app.lifecycle import Lifecycle, run_program
 from raven.app.live import show
 from raven.app.options import RunOptions
 from raven.app.stand_in import StandIn, demo, replay
 from raven.config import Settings
+from raven.config.backends import InfluxSettings, QuestdbSettings, TimescaleSettings
 from raven.errors import ConfigurationError
 from raven.fanout import Fanout, Limits
 from raven.ingest.thread import Ingest
@@ -39,9 +42,11 @@ from raven.observe import (
     record_loop,
 )
 from raven.registry import VENUES, load
+from raven.resilience.breaker import BreakerSettings
 from raven.serve.grpc import GrpcFace
 
 if TYPE_CHECKING:
+    from raven.app.sinks import Sinks
     from raven.journal import Journal
 
 __all__ = ["run"]
@@ -103,6 +108,7 @@ class _Server:
             engine=engine_settings(settings, sum(len(plan.symbols) for plan in plans)),
         )
         self.journal = journal(self.hub, settings)
+        self.sinks = sinks(settings)
         self.server = grpc_server(self.hub, settings)
         self.face = GrpcFace(
             self.server,
@@ -133,6 +139,8 @@ class _Server:
         if self.journal is not None:
             # Before ingest, so that it hears the first record, and stopped after it, so that it hears the last.
             lifecycle.add("journal", start=self.journal.start, stop=self.journal.stop)
+        if self.sinks is not None:
+            lifecycle.add("sinks", start=self.sinks.start, stop=self.sinks.stop)
         lifecycle.add("ingest", start=self.ingest.start, stop=self.ingest.stop)
         lifecycle.add("grpc", start=self._open_grpc, drain=lambda: self.face.drain(settings.server.drain_seconds))
         lifecycle.add("view", start=lambda: self._start_watching(lifecycle))
@@ -209,11 +217,16 @@ class _Server:
         if self.journal is not None:
             trouble = self.journal.status.trouble
             self.health.set("journal", Status.DEGRADED if trouble else Status.HEALTHY, trouble, critical=False)
+        for name, sink in (self.sinks.statuses if self.sinks else {}).items():
+            trouble = str(sink)
+            self.health.set(name, Status.DEGRADED if trouble else Status.HEALTHY, trouble, critical=False)
 
     def _troubles(self) -> list[str]:
         """Say for people what does not work; a connection that is still at its first attempt is no trouble."""
         kept = self.journal.status.trouble if self.journal else ""
-        return [*([f"journal: {kept}; what comes is lost until it can write"] if kept else []), *self._unreachable()]
+        journal = [f"journal: {kept}; what comes is lost until it can write"] if kept else []
+        databases = (self.sinks.statuses if self.sinks else {}).items()
+        return [*journal, *(f"{name}: {status}" for name, status in databases if str(status)), *self._unreachable()]
 
     def _unreachable(self) -> list[str]:
         return [
@@ -263,7 +276,7 @@ def connection_trouble(url: str, last_error: str) -> str:
 def journal(hub: Hub, settings: Settings) -> Journal | None:
     """Return the journal of the configuration, not started; None when it is switched off."""
     chosen = settings.journal
-    if not chosen.enabled:
+    if not settings.keeps_journal:
         return None
     from raven.journal import Journal  # noqa: PLC0415 - Arrow takes 40 MB: only who keeps data pays for it
 
@@ -271,9 +284,45 @@ def journal(hub: Hub, settings: Settings) -> Journal | None:
         hub,
         Path(chosen.dir),
         commit_interval_s=chosen.commit_interval_ms / 1000,
-        books_every_s=chosen.books_interval_ms / 1000,
+        books_every_s=books_interval_ms(settings) / 1000,
         segment_max_bytes=chosen.segment_max_bytes,
     )
+
+
+def sinks(settings: Settings) -> Sinks | None:
+    """Return the databases of the configuration, not started; None when there is none.
+
+    Raises: ConfigurationError for one that makes no sense, or whose driver is not installed.
+    """
+    chosen: dict[str, InfluxSettings | TimescaleSettings | QuestdbSettings] = {
+        "influx": settings.influx,
+        "timescale": settings.timescale,
+        "questdb": settings.questdb,
+    }
+    wanted = {name: section for name, section in chosen.items() if section.url}
+    if not wanted:
+        return None
+    from raven.app.sinks import SinkPlan, Sinks  # noqa: PLC0415 - as above
+    from raven.roles.persistence import PersistenceSettings  # noqa: PLC0415
+
+    how = settings.sinks
+    plans = []
+    for name, section in wanted.items():
+        options = {
+            key: value.get_secret_value() if isinstance(value, SecretStr) else value
+            for key, value in section
+            if key not in ("types", "connection_pool_size")
+        }
+        persistence = PersistenceSettings(
+            batch_rows=how.batch_rows,
+            batch_s=how.batch_interval_ms / 1000,
+            first_pause_s=how.retry_delay_ms / 1000,
+            longest_pause_s=how.max_retry_delay_ms / 1000,
+            types=tuple(section.types),
+        )
+        plans.append(SinkPlan(name, options, persistence))
+    breakers = BreakerSettings(how.breaker_failures, how.breaker_open_ms / 1000, how.breaker_max_open_ms / 1000)
+    return Sinks(plans, Path(settings.journal.dir), Path(how.dead_letters), how.max_attempts, breakers)
 
 
 def grpc_server(hub: Hub, settings: Settings) -> GrpcServer:

@@ -10,7 +10,7 @@ from raven.config import Settings
 from raven.ingest.settings import EngineSettings, IngestSettings, VenuePlan
 from raven.registry import VENUES, load
 
-__all__ = ["engine_settings", "ingest_settings", "ring_bytes", "venue_plan", "venue_plans"]
+__all__ = ["books_interval_ms", "engine_settings", "ingest_settings", "ring_bytes", "venue_plan", "venue_plans"]
 
 _MIB = 1 << 20
 # What all rings of configured symbols may take together; symbols that come on demand get as much each.
@@ -90,6 +90,12 @@ def engine_settings(settings: Settings, symbols: int) -> EngineSettings:
         quarantine_bytes=data.quarantine_bytes,
         ring_bytes=ring_bytes(data.ring_bytes, symbols, settings.feeds.order_book_depth),
     )
+
+
+def books_interval_ms(settings: Settings) -> int:
+    """Return how often the state of a book is stored: what the journal is told, else as often as one is captured."""
+    chosen = settings.journal.books_interval_ms
+    return chosen if chosen >= 0 else settings.data_processing.snapshot_interval_ms
 
 
 def ring_bytes(configured: int, symbols: int, book_depth: int) -> int:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pydantic import SecretStr
 
-from raven.config.fields import Section, Url, setting
+from raven.config.fields import Names, Section, Url, setting
 
 __all__ = [
     "InfluxSettings",
@@ -13,6 +13,7 @@ __all__ = [
     "QuestdbSettings",
     "RedisSettings",
     "ShmSettings",
+    "SinksSettings",
     "TimescaleSettings",
 ]
 
@@ -20,15 +21,32 @@ __all__ = [
 class JournalSettings(Section):
     """The embedded memory on disk: everything published, in segment files. No other server is needed."""
 
-    enabled: bool = setting(False, "Keep everything published in segment files.")
+    enabled: bool = setting(False, "Keep everything published in segment files. So does the `url` of a database.")
     dir: str = setting("data/journal", "Folder of the segment files.", min_length=1)
     commit_interval_ms: int = setting(100, "Longest time between two commits to disk.", unit="ms", ge=1)
     books_interval_ms: int = setting(
-        1000, "A state of each book is kept so often, and at each change of its quality.", unit="ms", ge=1
-    )
+        -1, "The last state of each book in every such interval is kept, and each change of its quality. 0: every "
+        "published state; -1: as `data_processing.snapshot_interval_ms`.", unit="ms", ge=-1,
+    )  # fmt: skip
     segment_max_bytes: int = setting(268_435_456, "A segment is closed at this size.", unit="bytes", ge=1_048_576)
     retention_days: int = setting(30, "Days kept; 0 keeps everything. Not applied yet.", unit="days", ge=0)
     retention_bytes: int = setting(0, "Bytes kept; 0 sets no limit. Not applied yet.", unit="bytes", ge=0)
+
+
+class SinksSettings(Section):
+    """Databases of any kind: how records are brought into them, and what happens when they fail."""
+
+    batch_rows: int = setting(50_000, "Records per batch, about.", ge=1, le=1_000_000)
+    batch_interval_ms: int = setting(500, "Longest time that records wait for others.", unit="ms", ge=10)
+    retry_delay_ms: int = setting(100, "Pause after the first failure; pauses double, with jitter.", unit="ms", ge=1)
+    max_retry_delay_ms: int = setting(
+        2000, "Longest pause: a database that is back is noticed within it.", unit="ms", ge=1
+    )
+    breaker_failures: int = setting(5, "Failures in a row that open the circuit breaker.", ge=1)
+    breaker_open_ms: int = setting(500, "How long it stays open before a probe; doubles.", unit="ms", ge=1)
+    breaker_max_open_ms: int = setting(2000, "Longest time that it stays open.", unit="ms", ge=1)
+    dead_letters: str = setting("data/dead_letters.sqlite", "File of records that a database refused.", min_length=1)
+    max_attempts: int = setting(5, "Tries of a dead letter before it is parked.", ge=1)
 
 
 class ShmSettings(Section):
@@ -57,18 +75,30 @@ class InfluxSettings(Section):
     username: str = setting("", "User (InfluxDB 1).")
     password: SecretStr = setting(SecretStr(""), "Password (InfluxDB 1).")
     connection_pool_size: int = setting(20, "Connections kept to the server.", ge=1, le=1000)
+    types: Names = setting(
+        [],
+        "What is written there: `trades`, `quotes`, `candles_1m`, … (docs/reference/parquet.md); empty: everything.",
+    )
 
 
 class TimescaleSettings(Section):
     """TimescaleDB or PostgreSQL for bars."""
 
     url: Url = setting("", "`postgresql://[user:password@]host:5432/database`; empty writes nothing.")
+    types: Names = setting(
+        [],
+        "What is written there: `trades`, `quotes`, `candles_1m`, … (docs/reference/parquet.md); empty: everything.",
+    )
 
 
 class QuestdbSettings(Section):
     """QuestDB."""
 
     url: Url = setting("", "`http://[user:password@]host:9000`; empty writes nothing.")
+    types: Names = setting(
+        [],
+        "What is written there: `trades`, `quotes`, `candles_1m`, … (docs/reference/parquet.md); empty: everything.",
+    )
 
 
 class NatsSettings(Section):

@@ -108,7 +108,9 @@ class DataProcessingSettings(Section):
     """Buffers and switches of the engine."""
 
     data_validation_enabled: bool = setting(True, "Check events against the rules of docs/reference/validation.md.")
-    snapshot_interval_ms: int = setting(5, "How often the snapshot service captures.", unit="ms", ge=1)
+    snapshot_interval_ms: int = setting(
+        5, "How often the state of a book is captured for the journal, when it has changed.", unit="ms", ge=1
+    )
     high_frequency_buffer_size: int = setting(
         10_000, "Events kept per symbol while a snapshot is fetched.", unit="events", ge=1
     )

@@ -13,6 +13,7 @@ from raven.config.backends import (
     QuestdbSettings,
     RedisSettings,
     ShmSettings,
+    SinksSettings,
     TimescaleSettings,
 )
 from raven.config.fields import Section
@@ -26,6 +27,7 @@ from raven.config.sections import (
     ServerSettings,
     VenueSettings,
 )
+from raven.topics import DataType
 
 __all__ = ["Settings"]
 
@@ -45,11 +47,17 @@ class Settings(Section):
     dashboard: DashboardSettings = DashboardSettings()
     journal: JournalSettings = JournalSettings()
     shm: ShmSettings = ShmSettings()
+    sinks: SinksSettings = SinksSettings()
     redis: RedisSettings = RedisSettings()
     influx: InfluxSettings = InfluxSettings()
     timescale: TimescaleSettings = TimescaleSettings()
     questdb: QuestdbSettings = QuestdbSettings()
     nats: NatsSettings = NatsSettings()
+
+    @property
+    def keeps_journal(self) -> bool:
+        """Whether there is a journal: asked for, or needed because databases are written from it."""
+        return self.journal.enabled or any(one.url for one in (self.influx, self.timescale, self.questdb))
 
     def venue(self, name: str) -> VenueSettings:
         """Return what applies to one venue: its own section, completed by `[feeds]`.
@@ -63,7 +71,7 @@ class Settings(Section):
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Settings:
-        problems = [*self._port_problems(), *self._feed_problems(), *self._tls_problems()]
+        problems = [*self._port_problems(), *self._feed_problems(), *self._tls_problems(), *self._sink_problems()]
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -108,3 +116,19 @@ class Settings(Section):
         if server.tls_client_ca and not server.tls_certificate:
             return ["server.tls_client_ca is set without server.tls_certificate; mutual TLS needs the server's own"]
         return []
+
+    def _sink_problems(self) -> list[str]:
+        sinks = self.sinks
+        known = [*(one.name.lower() for one in DataType), "gaps"]
+        unknown = [
+            f"{section}.types: {name!r} is not one of {', '.join(known)}"
+            for section in ("influx", "timescale", "questdb")
+            for name in getattr(self, section).types
+            if name not in known
+        ]
+        return unknown + [
+            f"sinks.{last} ({getattr(sinks, last)}) is smaller than sinks.{first} ({getattr(sinks, first)}); "
+            "the longest pause must not be below the first"
+            for first, last in (("retry_delay_ms", "max_retry_delay_ms"), ("breaker_open_ms", "breaker_max_open_ms"))
+            if getattr(sinks, last) < getattr(sinks, first)
+        ]
