@@ -25,6 +25,7 @@ __all__ = [
     "Hub",
     "Reader",
     "Record",
+    "Tap",
     "Writer",
     "__version__",
 ]
@@ -93,10 +94,10 @@ class Reader:
 @final
 class Collector:
     """Reads many topics for one consumer of whole batches: every record from a topic's first one on, but for books,
-    of which it takes each change of quality and, when asked, the newest state.
+    of which it takes each change of quality and the last state in every interval (by receive time); 0: every state.
     """
 
-    def __new__(cls, hub: Hub) -> Self: ...
+    def __new__(cls, hub: Hub, *, book_interval_ns: int = 1_000_000_000) -> Self: ...
     def add(self, topic_id: int) -> None:
         """Read a topic from its first record on. Raises: KeyError if there is no such topic."""
     def remove(self, topic_id: int) -> bool:
@@ -104,8 +105,10 @@ class Collector:
     @property
     def lost(self) -> int:
         """Records that rings overwrote before they were read; each lap is also a gap record (reason `journal`)."""
-    def collect(self, max_records: int, now_ns: int, *, books: bool) -> int:
-        """Read up to about so many records, with `books` also the newest state of each book; return how many wait."""
+    def books(self) -> list[tuple[int, int, int]]:
+        """List the topics of books as `(topic_id, states taken, receive time of the last, ns)`."""
+    def collect(self, max_records: int, now_ns: int, *, last: bool = False) -> int:
+        """Read up to about so many records, with `last` also books whose interval is not over; return how many wait."""
     def take(self) -> list[tuple[int, int, list[bytes]]]:
         """Take what was collected, by kind: `(kind, rows, columns)`, little-endian, in the order topic u32, flags u32,
         sequence u64, recv_ns i64, exchange_ns i64, id u64, price_scale u8, quantity_scale u8, then each body word i64;
@@ -166,6 +169,8 @@ class Engine:
         """Take diffs of a symbol from now on, or ignore them."""
     def enable_depth(self, instrument: int, depth: int) -> int:
         """Publish books of at least `depth` levels (tiers: the default, 100, 1000) and return the topic id of that tier."""
+    def record(self, tap: Tap | None) -> None:
+        """Copy every frame to a tap before it is read; None ends that."""
     def open_connection(self, venue: int) -> int: ...
     def close_connection(self, connection: int) -> None: ...
     def on_frame(self, connection: int, recv_ns: int, frame: Buffer) -> int:
@@ -178,16 +183,16 @@ class Engine:
         `limit` is the number of levels a side that was asked for: a side that reaches it proves only its own range.
         IGNORED: too old for what waits; REJECTED: broken or crossed. In both cases a new "resync" event follows.
         """
-    def desync(self, instrument: int, reason: str, *, book: bool = True) -> None:
+    def desync(self, instrument: int, reason: str, *, book: bool = True, at_ns: int | None = None) -> None:
         """Declare the book untrusted: the old one stays visible, flagged; the next diff brings a "resync" event.
 
         With `book` False only the connection of its other streams was lost: a hole in trade ids that follows is then
-        marked with the reason reconnect.
+        marked with the reason reconnect. `at_ns` is the time of the record that says so, None for now.
 
         Reasons: reconnect, silence, requested, resubscribed, snapshot_failed, verify, paused.
         """
-    def mark_stale(self, instrument: int, stale: bool) -> None:
-        """Set or clear the stale flag (a silent stream)."""
+    def mark_stale(self, instrument: int, stale: bool, *, at_ns: int | None = None) -> None:
+        """Set or clear the stale flag (a silent stream); `at_ns` as in `desync`."""
     def report_gap(self, instrument: int, data_type: int, count: int, first_id: int, last_id: int, reason: str, repaired: bool = False) -> None:
         """Append a gap mark that Python knows of (a connection that was lost)."""
     def take_events(self) -> list[tuple[str, int, int, str, int, bytes]]:
@@ -233,6 +238,25 @@ class Engine:
 
         Layout: update_id, price_scale, quantity_scale, bid count, ask count, then `price, quantity` per bid and per ask.
         """
+
+@final
+class Tap:
+    """A bounded copy of what is received, in the order of arrival, for whoever writes it to disk (see `Engine.record`)."""
+
+    def __new__(cls, max_bytes: int) -> Self: ...
+    def note(self, connection: int, recv_ns: int, line: bytes) -> bool:
+        """Append a line of our own (`{"raven": …}` or `{"rest": …}`, no line feed); False when there is no room for it."""
+    def take(self) -> list[tuple[int, int, int, bytes]]:
+        """Take what waits longest, about 256 KiB: `(connection, first_ns, messages, lines)` by connection and hour.
+
+        A line is `<receive time, ns> <message>\\n`. Messages that did not fit are counted by a line of their own, in their place.
+        """
+    @property
+    def waiting(self) -> int:
+        """Bytes that wait to be taken."""
+    @property
+    def lost(self) -> tuple[int, int]:
+        """Messages that did not fit, and their bytes."""
 
 @final
 class Call:

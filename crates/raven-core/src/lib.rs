@@ -27,4 +27,5 @@ pub mod sequence;
 pub mod slow_kinds;
 pub mod store;
 pub mod symbols;
+pub mod tap;
 pub mod topics;

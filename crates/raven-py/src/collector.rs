@@ -22,8 +22,13 @@ type Batch<'py> = (u8, usize, Vec<Bound<'py, PyBytes>>);
 #[pymethods]
 impl Collector {
     #[new]
-    fn new(hub: &crate::hub::Hub) -> Self {
-        Self { inner: core::Collector::default(), hub: Arc::clone(&hub.inner) }
+    #[pyo3(signature = (hub, *, book_interval_ns = 1_000_000_000))]
+    fn new(hub: &crate::hub::Hub, book_interval_ns: i64) -> Self {
+        Self { inner: core::Collector::new(book_interval_ns.max(0)), hub: Arc::clone(&hub.inner) }
+    }
+
+    fn books(&self) -> Vec<(u32, u64, i64)> {
+        self.inner.books().collect()
     }
 
     fn add(&mut self, topic_id: u32) -> PyResult<()> {
@@ -41,9 +46,9 @@ impl Collector {
         self.inner.lost()
     }
 
-    #[pyo3(signature = (max_records, now_ns, *, books))]
-    fn collect(&mut self, py: Python<'_>, max_records: usize, now_ns: i64, books: bool) -> usize {
-        py.detach(|| self.inner.collect(max_records, now_ns, books))
+    #[pyo3(signature = (max_records, now_ns, *, last = false))]
+    fn collect(&mut self, py: Python<'_>, max_records: usize, now_ns: i64, last: bool) -> usize {
+        py.detach(|| self.inner.collect(max_records, now_ns, last))
     }
 
     fn take<'py>(&mut self, py: Python<'py>) -> PyResult<Vec<Batch<'py>>> {

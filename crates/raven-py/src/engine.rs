@@ -1,5 +1,7 @@
 //! The engine's Python face.
 
+use std::sync::Arc;
+
 use pyo3::buffer::PyBuffer;
 use pyo3::exceptions::{PyKeyError, PyOverflowError, PyValueError};
 use pyo3::prelude::*;
@@ -21,6 +23,7 @@ use crate::hub::Hub;
 pub struct Engine {
     inner: core::Engine,
     words: Vec<u64>,
+    tap: Option<Arc<raven_core::tap::Tap>>,
 }
 
 /// `(event, connection, instrument, reason, number, raw)`.
@@ -64,6 +67,9 @@ impl Engine {
 
     #[inline(always)]
     fn take(&mut self, connection: u32, recv_ns: i64, frame: &[u8]) -> u32 {
+        if let Some(tap) = &self.tap {
+            tap.frame(connection, recv_ns, frame);
+        }
         let bits = self.inner.on_frame(connection, recv_ns, frame);
         if bits & answer::PUBLISHED != 0 {
             self.inner.observe_latency(now_ns() - recv_ns);
@@ -126,7 +132,7 @@ impl Engine {
             max_events: max_pending_events,
             quarantine_bytes,
         };
-        Ok(Self { inner: core::Engine::new(hub.inner.clone(), config), words: Vec::new() })
+        Ok(Self { inner: core::Engine::new(hub.inner.clone(), config), words: Vec::new(), tap: None })
     }
 
     fn add_venue(&mut self, name: &str, rule: &str) -> PyResult<u16> {
@@ -173,6 +179,10 @@ impl Engine {
         self.inner.enable_depth(instrument, depth, now_ns()).ok_or_else(full)
     }
 
+    fn record(&mut self, tap: Option<&crate::tap::Tap>) {
+        self.tap = tap.map(|tap| Arc::clone(&tap.inner));
+    }
+
     fn open_connection(&mut self, venue: u16) -> PyResult<u32> {
         let unknown = || PyKeyError::new_err(format!("there is no venue {venue}"));
         self.inner.open_connection(venue).ok_or_else(unknown)
@@ -201,13 +211,14 @@ impl Engine {
         with_bytes(body, |bytes| self.inner.on_snapshot(instrument, recv_ns, bytes, limit))
     }
 
-    #[pyo3(signature = (instrument, reason, *, book = true))]
-    fn desync(&mut self, instrument: u32, reason: &str, book: bool) -> PyResult<()> {
+    #[pyo3(signature = (instrument, reason, *, book = true, at_ns = None))]
+    fn desync(&mut self, instrument: u32, reason: &str, book: bool, at_ns: Option<i64>) -> PyResult<()> {
         self.at(instrument)?;
         let reason = known_reason(reason);
+        let at_ns = at_ns.unwrap_or_else(now_ns);
         self.inner.with_instrument(instrument, |instrument, words| {
             if book {
-                instrument.desync(reason, now_ns(), words);
+                instrument.desync(reason, at_ns, words);
             } else {
                 instrument.note_reconnect();
             }
@@ -215,9 +226,11 @@ impl Engine {
         Ok(())
     }
 
-    fn mark_stale(&mut self, instrument: u32, stale: bool) -> PyResult<()> {
+    #[pyo3(signature = (instrument, stale, *, at_ns = None))]
+    fn mark_stale(&mut self, instrument: u32, stale: bool, at_ns: Option<i64>) -> PyResult<()> {
         self.at(instrument)?;
-        self.inner.with_instrument(instrument, |instrument, words| instrument.mark_stale(stale, now_ns(), words));
+        let at_ns = at_ns.unwrap_or_else(now_ns);
+        self.inner.with_instrument(instrument, |instrument, words| instrument.mark_stale(stale, at_ns, words));
         Ok(())
     }
 
@@ -325,7 +338,7 @@ impl Engine {
 
     fn snapshot<'py>(&mut self, py: Python<'py>, instrument: u32) -> PyResult<Bound<'py, PyBytes>> {
         self.at(instrument)?;
-        let Self { inner, words } = self;
+        let Self { inner, words, .. } = self;
         words.clear();
         if let Some(instrument) = inner.instrument(instrument) {
             instrument.write_snapshot(words);

@@ -7,6 +7,7 @@ mod engine;
 mod hub;
 mod record;
 mod server;
+mod tap;
 
 use pyo3::prelude::*;
 use raven_core::engine::answer;
@@ -31,5 +32,6 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<hub::Hub>()?;
     module.add_class::<hub::Reader>()?;
     module.add_class::<hub::Writer>()?;
+    module.add_class::<tap::Tap>()?;
     module.add_class::<record::Record>()
 }

@@ -79,14 +79,15 @@ class Journal:
         segment_max_bytes: int = 256 << 20,
         clock: Clock | None = None,
     ) -> None:
-        """Books are kept every `books_every_s` and whenever their quality changes; everything else as it comes."""
+        """Of each book the last state in every `books_every_s` is kept, by receive time, and every change of its
+        quality; 0 keeps every published state. Everything else is kept as it comes.
+        """
         self._hub = hub
         self._folder = folder
         self._commit_interval_s = commit_interval_s
-        self._books_every_s = books_every_s
         self._segment_max_bytes = segment_max_bytes
         self._clock = clock or SystemClock()
-        self._collector = Collector(hub)
+        self._collector = Collector(hub, book_interval_ns=round(books_every_s * 1e9))
         self._topics: dict[int, TopicRow] = {}
         self._unkept: Counter[int] = Counter()
         self._interrupted: set[JournalTopic] = set()
@@ -94,7 +95,6 @@ class Journal:
         self._number = 0
         self._run = f"{self._clock.time_ns():x}-{os.getpid()}"
         self._lock: IO[str] | None = None
-        self._books_due = 0.0
         self._retry_at = 0.0
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
@@ -151,17 +151,13 @@ class Journal:
 
         `follow`: look for topics that are new; they are then read from their first record on.
         """
-        now = self._clock.monotonic()
         fresh, gone = self._follow_topics() if follow else ([], [])
-        books = last or now >= self._books_due
-        if books:
-            self._books_due = now + self._books_every_s
         kept = 0
         while True:
-            waiting = self._collector.collect(_BATCH_RECORDS, self._clock.time_ns(), books=books)
+            waiting = self._collector.collect(_BATCH_RECORDS, self._clock.time_ns(), last=last or bool(gone))
             batches = self._collector.take()
             kept += self._keep(batches, fresh)
-            fresh, books = [], False
+            fresh = []
             if waiting < _BATCH_RECORDS:
                 break
         for topic in gone:
@@ -170,6 +166,11 @@ class Journal:
             if not self._unkept[topic]:
                 del self._topics[topic]
         return kept
+
+    def books(self) -> list[tuple[str, str, int, int]]:
+        """Return `(venue, symbol, states taken, receive time of the last)` of every book that is kept."""
+        rows = ((self._topics.get(topic), taken, last_ns) for topic, taken, last_ns in self._collector.books())
+        return [(row[1], row[2], taken, last_ns) for row, taken, last_ns in rows if row is not None]
 
     # --- inside -----------------------------------------------------------------------------------------
 
