@@ -136,11 +136,11 @@ class _Server:
         settings = self._settings
         lifecycle = Lifecycle()
         lifecycle.add("monitoring", start=self.monitoring.start, stop=self.monitoring.stop)
-        if self.journal is not None:
-            # Before ingest, so that it hears the first record, and stopped after it, so that it hears the last.
-            lifecycle.add("journal", start=self.journal.start, stop=self.journal.stop)
+        # Whoever hears is started before and stopped after whom it hears: no first and no last record is missed.
         if self.sinks is not None:
             lifecycle.add("sinks", start=self.sinks.start, stop=self.sinks.stop)
+        if self.journal is not None:
+            lifecycle.add("journal", start=self.journal.start, stop=self.journal.stop)
         lifecycle.add("ingest", start=self.ingest.start, stop=self.ingest.stop)
         lifecycle.add("grpc", start=self._open_grpc, drain=lambda: self.face.drain(settings.server.drain_seconds))
         lifecycle.add("view", start=lambda: self._start_watching(lifecycle))
@@ -217,16 +217,15 @@ class _Server:
         if self.journal is not None:
             trouble = self.journal.status.trouble
             self.health.set("journal", Status.DEGRADED if trouble else Status.HEALTHY, trouble, critical=False)
-        for name, sink in (self.sinks.statuses if self.sinks else {}).items():
-            trouble = str(sink)
+        for name, trouble in (self.sinks.troubles() if self.sinks else {}).items():
             self.health.set(name, Status.DEGRADED if trouble else Status.HEALTHY, trouble, critical=False)
 
     def _troubles(self) -> list[str]:
         """Say for people what does not work; a connection that is still at its first attempt is no trouble."""
         kept = self.journal.status.trouble if self.journal else ""
         journal = [f"journal: {kept}; what comes is lost until it can write"] if kept else []
-        databases = (self.sinks.statuses if self.sinks else {}).items()
-        return [*journal, *(f"{name}: {status}" for name, status in databases if str(status)), *self._unreachable()]
+        databases = (self.sinks.troubles() if self.sinks else {}).items()
+        return [*journal, *(f"{name}: {trouble}" for name, trouble in databases if trouble), *self._unreachable()]
 
     def _unreachable(self) -> list[str]:
         return [

@@ -14,13 +14,13 @@ from raven.observe import get_logger, record_error
 from raven.registry import SINKS, load
 from raven.resilience.breaker import BreakerSettings, CircuitBreakerRegistry
 from raven.resilience.dead_letters import DeadLetterQueue
-from raven.roles.persistence import Persistence, PersistenceSettings, PersistenceStatus
+from raven.roles.persistence import Persistence, PersistenceSettings
 
 __all__ = ["SinkPlan", "Sinks"]
 
 log = get_logger("sinks")
 
-# What a database is given to finish the batch under way; it comes again at the next start anyway.
+# What a database is given to take the rest; what it does not take, it gets after the next start.
 _STOP_S = 3.0
 # A reader that broke (a disk that cannot be read, say) begins again after this long.
 _RESTART_S = 5.0
@@ -49,18 +49,21 @@ class Sinks:
         self._journal = journal
         self._letters_path = letters
         self._max_attempts = max_attempts
-        self._statuses = {plan.name: PersistenceStatus() for plan in plans}
+        self._running: dict[str, Persistence] = {}
+        self._troubles: dict[str, str] = {}
         self._thread = threading.Thread(target=lambda: asyncio.run(self._work()), name="sinks", daemon=True)
         self._loop: asyncio.AbstractEventLoop | None = None
         self._stopping: asyncio.Event | None = None
         self._started = threading.Event()
-        self._failure: BaseException | None = None
         self.breakers = CircuitBreakerRegistry(breakers)
 
-    @property
-    def statuses(self) -> Mapping[str, PersistenceStatus]:
-        """How far each database is."""
-        return self._statuses
+    def troubles(self) -> dict[str, str]:
+        """Say for each database what is wrong, empty when nothing is."""
+        return {
+            plan.name: self._troubles.get(plan.name)
+            or (str(self._running[plan.name].status) if plan.name in self._running else "")
+            for plan in self._plans
+        }
 
     async def start(self) -> None:
         """Begin. Raises: ConfigurationError when the dead letters cannot be kept."""
@@ -69,7 +72,7 @@ class Sinks:
         await asyncio.to_thread(self._started.wait)
 
     async def stop(self) -> None:
-        """End; what a database has not taken yet it gets after the next start."""
+        """End when every database that is well has everything, or soon; the rest they get after the next start."""
         if self._loop is None or self._stopping is None:
             return
         if self._thread.is_alive():
@@ -83,9 +86,16 @@ class Sinks:
         tasks = [self._loop.create_task(self._keep(plan), name=plan.name) for plan in self._plans]
         self._started.set()
         await self._stopping.wait()
+        for persistence in self._running.values():
+            persistence.finish()
+        for task in tasks:
+            name = task.get_name()
+            if name not in self._running or self._running[name].status.trouble:
+                task.cancel()
+        await asyncio.wait(tasks, timeout=_STOP_S)
         for task in tasks:
             task.cancel()
-        await asyncio.wait(tasks, timeout=_STOP_S)
+        await asyncio.wait(tasks)
 
     async def _keep(self, plan: SinkPlan) -> None:
         """Run one database for ever."""
@@ -99,10 +109,12 @@ class Sinks:
                     letters=self._letters,
                     settings=plan.persistence,
                 )
-                self._statuses[plan.name] = persistence.status
+                self._running[plan.name] = persistence
+                self._troubles.pop(plan.name, None)
                 await persistence.run()
+                return
             except Exception as error:
                 # This task's edge: a reader that cannot go on begins again where its cursor stands.
                 record_error(error, f"sink {plan.name}")
-                self._statuses[plan.name].trouble = error.message if isinstance(error, RavenError) else repr(error)
+                self._troubles[plan.name] = error.message if isinstance(error, RavenError) else repr(error)
             await asyncio.sleep(_RESTART_S)

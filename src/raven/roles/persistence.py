@@ -96,6 +96,11 @@ class Persistence:
         self._written = self._follower.position
         self._oldest_ns = self._clock.time_ns()
         self._is_open = False
+        self._is_finishing = False
+
+    def finish(self) -> None:
+        """Let `run` end when it has written everything that is there."""
+        self._is_finishing = True
 
     async def run(self) -> None:
         """Write what is there and wait for more, until cancelled; a batch that is under way then comes again."""
@@ -108,6 +113,8 @@ class Persistence:
                 reading = None
                 if step is None:
                     self._measure(has_all=True)
+                    if self._is_finishing:
+                        return
                     await self._retry_letters()
                     await self._clock.sleep(self._settings.batch_s)
                     continue

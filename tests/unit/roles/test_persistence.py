@@ -112,6 +112,16 @@ async def test_what_is_there_and_what_comes_is_written(world: World) -> None:
     assert load_cursor(world.folder, "database").rows == 30
 
 
+async def test_it_can_end_when_everything_is_written(world: World) -> None:
+    world.publish(range(1, 26))
+    database = Database()
+    persistence = world.persistence(database)
+    persistence.finish()
+    await persistence.run()
+    assert database.ids == list(range(1, 26))
+    assert database.is_closed
+
+
 async def test_a_restart_goes_on_at_the_cursor(world: World) -> None:
     database = Database()
     for first in range(1, 60, 20):
