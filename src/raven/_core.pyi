@@ -20,6 +20,7 @@ __all__ = [
     "REJECT_REASONS",
     "Call",
     "Collector",
+    "Encoded",
     "Engine",
     "GrpcServer",
     "Hub",
@@ -114,6 +115,24 @@ class Collector:
         sequence u64, recv_ns i64, exchange_ns i64, id u64, price_scale u8, quantity_scale u8, then each body word i64;
         books have, for bids and then asks: offsets i32 (rows + 1), prices i64, quantities i64, proven u32.
         """
+
+@final
+class Encoded:
+    """A batch of records of one topic as messages for clients, made at once."""
+
+    def __new__(
+        cls, kind: int, rows: int, columns: Sequence[Buffer], *, venue: str, symbol: str, data_type: int,
+        producer: str = "raven", depth: int = 0, flags: int = 0,
+    ) -> Self:
+        """`columns` are buffers of bytes as `Collector.take` hands them out; `depth` cuts books, `flags` are added.
+
+        Raises: ValueError when they do not fit together.
+        """
+    @property
+    def messages(self) -> int: ...
+    @property
+    def size(self) -> int:
+        """Bytes."""
 
 @final
 class Record:
@@ -302,6 +321,22 @@ class GrpcServer:
 
         `depth` cuts books; `conflate_ms` sends at most one state per interval; `overflow` is `gap`, `conflate` or `disconnect`.
         Attaching again changes the options and keeps the cursor.
+        """
+    def resume(
+        self, stream_id: int, topic_id: int, after: int, *, depth: int = 0, conflate_ms: int = 0, overflow: str = "gap",
+    ) -> bool:
+        """Let a stream read a topic from right behind the record with sequence `after`. False, and nothing attached,
+        when the stream has gone or the ring does not have the record behind `after` any more.
+        """
+    def push(self, stream_id: int, frames: Encoded, timeout_seconds: float) -> bool:
+        """Send messages before whatever else is on its way on a stream, waiting for room; False when it has gone.
+
+        Raises: TimeoutError when the client does not take what was sent before.
+        """
+    def reply_piece(self, call_id: int, frames: Encoded, timeout_seconds: float) -> bool:
+        """Send a part of the answer to `GetHistoricalData`, waiting for room; False when the client has gone.
+
+        `reply` with nothing ends the answer, `fail` ends it with a status. Raises: TimeoutError as `push` does.
         """
     def detach(self, stream_id: int, topic_id: int) -> bool: ...
     def configure_stream(self, stream_id: int, *, batch: int = 1, heartbeat_ms: int = 0) -> bool: ...

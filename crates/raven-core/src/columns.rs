@@ -36,6 +36,21 @@ impl Default for Side {
 }
 
 impl Side {
+    /// From offsets, prices, quantities, and what is proven.
+    fn from_buffers(rows: usize, buffers: &[&[u8]]) -> Option<Self> {
+        let offsets = numbers(buffers[0], rows + 1, i32::from_le_bytes)?;
+        let levels = usize::try_from(*offsets.last()?).ok()?;
+        // Every book ends where the next one begins, and none has more levels than a record can say.
+        let is_rising = offsets.first() == Some(&0)
+            && offsets.windows(2).all(|pair| (0..=i32::from(u16::MAX)).contains(&pair[1].wrapping_sub(pair[0])));
+        is_rising.then_some(Self {
+            prices: numbers(buffers[1], levels, u64::from_le_bytes)?,
+            quantities: numbers(buffers[2], levels, u64::from_le_bytes)?,
+            proven: numbers(buffers[3], rows, u32::from_le_bytes)?,
+            offsets,
+        })
+    }
+
     fn push(&mut self, levels: &[u64], proven: u32) {
         for level in levels.chunks_exact(2) {
             self.prices.push(level[0]);
@@ -126,6 +141,38 @@ impl Columns {
         }
     }
 
+    /// Records from the buffers of their columns, little-endian, in the order of the fields here; of books first all of
+    /// the bids' columns and then all of the asks'. `None` when the buffers do not fit together.
+    pub fn from_buffers(kind: Kind, rows: usize, buffers: &[&[u8]]) -> Option<Self> {
+        let (head, rest) = buffers.split_at_checked(8)?;
+        let mut columns = Self {
+            kind,
+            topic: numbers(head[0], rows, u32::from_le_bytes)?,
+            flags: numbers(head[1], rows, u32::from_le_bytes)?,
+            sequence: numbers(head[2], rows, u64::from_le_bytes)?,
+            recv_ns: numbers(head[3], rows, i64::from_le_bytes)?,
+            exchange_ns: numbers(head[4], rows, i64::from_le_bytes)?,
+            id: numbers(head[5], rows, u64::from_le_bytes)?,
+            price_scale: numbers(head[6], rows, u8::from_le_bytes)?,
+            quantity_scale: numbers(head[7], rows, u8::from_le_bytes)?,
+            body: Vec::new(),
+            bids: Side::default(),
+            asks: Side::default(),
+        };
+        match body_words(kind) {
+            Some(words) if rest.len() == words => {
+                let body = rest.iter().map(|buffer| numbers(buffer, rows, u64::from_le_bytes));
+                columns.body = body.collect::<Option<_>>()?;
+            }
+            None if rest.len() == 8 => {
+                columns.bids = Side::from_buffers(rows, &rest[..4])?;
+                columns.asks = Side::from_buffers(rows, &rest[4..])?;
+            }
+            _ => return None,
+        }
+        Some(columns)
+    }
+
     /// One record as it travels on a ring, header and body, into `out`. What was pushed comes back word by word.
     ///
     /// # Panics
@@ -162,9 +209,80 @@ impl Columns {
     }
 }
 
+/// The first `rows` numbers of a buffer.
+fn numbers<T, const BYTES: usize>(buffer: &[u8], rows: usize, read: fn([u8; BYTES]) -> T) -> Option<Vec<T>> {
+    let bytes = buffer.get(..rows.checked_mul(BYTES)?)?;
+    Some(bytes.chunks_exact(BYTES).filter_map(|chunk| chunk.try_into().ok()).map(read).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn bytes<T: Copy, const BYTES: usize>(values: &[T], write: fn(T) -> [u8; BYTES]) -> Vec<u8> {
+        values.iter().flat_map(|value| write(*value)).collect()
+    }
+
+    /// What Python is handed, and hands back.
+    fn buffers(columns: &Columns) -> Vec<Vec<u8>> {
+        let mut all = vec![
+            bytes(&columns.topic, u32::to_le_bytes),
+            bytes(&columns.flags, u32::to_le_bytes),
+            bytes(&columns.sequence, u64::to_le_bytes),
+            bytes(&columns.recv_ns, i64::to_le_bytes),
+            bytes(&columns.exchange_ns, i64::to_le_bytes),
+            bytes(&columns.id, u64::to_le_bytes),
+            columns.price_scale.clone(),
+            columns.quantity_scale.clone(),
+        ];
+        all.extend(columns.body.iter().map(|column| bytes(column, u64::to_le_bytes)));
+        if columns.kind == Kind::Book {
+            for side in [&columns.bids, &columns.asks] {
+                all.push(bytes(&side.offsets, i32::to_le_bytes));
+                all.push(bytes(&side.prices, u64::to_le_bytes));
+                all.push(bytes(&side.quantities, u64::to_le_bytes));
+                all.push(bytes(&side.proven, u32::to_le_bytes));
+            }
+        }
+        all
+    }
+
+    fn through_buffers(columns: &Columns) -> Option<Columns> {
+        let all = buffers(columns);
+        Columns::from_buffers(columns.kind, columns.len(), &all.iter().map(Vec::as_slice).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn buffers_that_do_not_fit_together_are_refused() {
+        let mut columns = Columns::new(Kind::Book);
+        let header = Header {
+            kind: Kind::Book,
+            flags: 0,
+            sequence: 1,
+            recv_ns: 1,
+            exchange_ns: 1,
+            id: 1,
+            price_scale: 0,
+            quantity_scale: 0,
+            bids: 1,
+            asks: 1,
+        };
+        columns.push(1, &header, &[0, 5, 1, 6, 1]);
+        let whole = buffers(&columns);
+        let refused = |change: &dyn Fn(&mut Vec<Vec<u8>>)| {
+            let mut all = whole.clone();
+            change(&mut all);
+            let slices: Vec<&[u8]> = all.iter().map(Vec::as_slice).collect();
+            Columns::from_buffers(Kind::Book, 1, &slices).is_none()
+        };
+        assert!(!refused(&|_| ()));
+        assert!(refused(&|all| all.truncate(7)));
+        assert!(refused(&|all| all.truncate(15)));
+        assert!(refused(&|all| all[2].truncate(7)));
+        assert!(refused(&|all| all[8] = vec![0; 4]), "too few offsets");
+        assert!(refused(&|all| all[8][4] = 9), "more levels than there are");
+        assert!(refused(&|all| all[8][7] = 0x80), "a negative offset");
+    }
 
     #[test]
     fn every_kind_comes_back_word_by_word() {
@@ -194,6 +312,7 @@ mod tests {
                 records.push(record);
             }
             assert_eq!(columns.len(), 3);
+            let columns = through_buffers(&columns).expect("the buffers fit together");
             let mut out = Vec::new();
             for (row, record) in records.iter().enumerate() {
                 columns.record(row, &mut out);

@@ -3,6 +3,7 @@
 //! What each class means is said in `src/raven/_core.pyi`; the rules live in `raven-core` and `raven-serve`.
 
 mod collector;
+mod encoded;
 mod engine;
 mod hub;
 mod record;
@@ -29,6 +30,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<server::GrpcServer>()?;
     module.add_class::<server::Call>()?;
     module.add_class::<collector::Collector>()?;
+    module.add_class::<encoded::Encoded>()?;
     module.add_class::<hub::Hub>()?;
     module.add_class::<hub::Reader>()?;
     module.add_class::<hub::Writer>()?;

@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
-use pyo3::exceptions::{PyKeyError, PyOSError, PyValueError};
+use pyo3::exceptions::{PyKeyError, PyOSError, PyTimeoutError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyDictMethods};
-use raven_serve::{Attach, Config, Overflow, Server, StartError, Tls};
+use raven_serve::{Attach, Config, Overflow, Pushed, Server, StartError, Tls};
 
+use crate::encoded::Encoded;
 use crate::hub::Hub;
 
 /// See `_core.pyi`.
@@ -21,6 +22,14 @@ type StreamRow = (u64, String, usize, u64, u64, u64);
 fn seconds(name: &str, value: f64) -> PyResult<Duration> {
     Duration::try_from_secs_f64(value)
         .map_err(|_| PyValueError::new_err(format!("{name} is {value}; expected a number of seconds from 0 up")))
+}
+
+fn outcome(pushed: Pushed) -> PyResult<bool> {
+    match pushed {
+        Pushed::Taken => Ok(true),
+        Pushed::Gone => Ok(false),
+        Pushed::TooSlow => Err(PyTimeoutError::new_err("the client does not take what was sent before")),
+    }
 }
 
 #[pymethods]
@@ -110,6 +119,38 @@ impl GrpcServer {
         let options = Attach { depth, conflate_ms, overflow, from_latest };
         py.detach(|| self.inner.attach(stream_id, topic_id, options))
             .map_err(|_| PyKeyError::new_err(format!("there is no topic {topic_id}; see Hub.topics()")))
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    #[pyo3(signature = (stream_id, topic_id, after, *, depth = 0, conflate_ms = 0, overflow = "gap"))]
+    fn resume(
+        &self,
+        py: Python<'_>,
+        stream_id: u64,
+        topic_id: u32,
+        after: u64,
+        depth: u16,
+        conflate_ms: u64,
+        overflow: &str,
+    ) -> PyResult<bool> {
+        let overflow: Overflow = overflow.parse().map_err(|error| PyValueError::new_err(format!("{error}")))?;
+        let options = Attach { depth, conflate_ms, overflow, from_latest: false };
+        py.detach(|| self.inner.resume(stream_id, topic_id, options, after))
+            .map_err(|_| PyKeyError::new_err(format!("there is no topic {topic_id}; see Hub.topics()")))
+    }
+
+    #[pyo3(signature = (stream_id, frames, timeout_seconds))]
+    fn push(&self, py: Python<'_>, stream_id: u64, frames: &Encoded, timeout_seconds: f64) -> PyResult<bool> {
+        let timeout = seconds("timeout_seconds", timeout_seconds)?;
+        let frames = frames.inner.clone();
+        outcome(py.detach(|| self.inner.push(stream_id, frames, timeout)))
+    }
+
+    #[pyo3(signature = (call_id, frames, timeout_seconds))]
+    fn reply_piece(&self, py: Python<'_>, call_id: u64, frames: &Encoded, timeout_seconds: f64) -> PyResult<bool> {
+        let timeout = seconds("timeout_seconds", timeout_seconds)?;
+        let frames = frames.inner.clone();
+        outcome(py.detach(|| self.inner.reply_piece(call_id, frames, timeout)))
     }
 
     fn detach(&self, py: Python<'_>, stream_id: u64, topic_id: u32) -> bool {

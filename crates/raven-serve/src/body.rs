@@ -14,12 +14,15 @@ use tokio::time::{sleep_until, Sleep};
 use tonic::Status;
 
 use crate::local::Local;
+use crate::past::Pieces;
 use crate::stream::Stream;
 
 /// Any response body of this server.
 pub(crate) enum Reply {
     /// A subscriber.
     Stream(StreamBody),
+    /// Many messages, and the trailers behind them.
+    Pieces(PiecesBody),
     /// One message and the trailers behind it.
     Once(Option<Bytes>, Option<HeaderMap>),
     /// A service of tonic.
@@ -45,6 +48,7 @@ impl Body for Reply {
     fn poll_frame(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Status>>> {
         match self.get_mut() {
             Self::Stream(body) => body.poll_next(cx).map(|frame| frame.map(Ok)),
+            Self::Pieces(body) => body.poll_next(cx).map(|frame| frame.map(Ok)),
             Self::Once(message, end) => {
                 let frame = message.take().map(Frame::data).or_else(|| end.take().map(Frame::trailers));
                 Poll::Ready(frame.map(Ok))
@@ -55,7 +59,7 @@ impl Body for Reply {
 
     fn is_end_stream(&self) -> bool {
         match self {
-            Self::Stream(_) => false,
+            Self::Stream(_) | Self::Pieces(_) => false,
             Self::Once(message, end) => message.is_none() && end.is_none(),
             Self::Tonic(body) => body.is_end_stream(),
         }
@@ -111,6 +115,44 @@ impl Drop for StreamBody {
     fn drop(&mut self) {
         let reason = self.ended.take().unwrap_or_else(|| "Cancelled: the client left".into());
         self.local.close(&self.stream, reason);
+    }
+}
+
+/// What one call for the past is sent. Dropping it tells whoever pushes that nobody listens any more.
+pub(crate) struct PiecesBody {
+    local: Rc<Local>,
+    call_id: u64,
+    pieces: Pieces,
+    is_ended: bool,
+}
+
+impl PiecesBody {
+    pub(crate) fn new(local: Rc<Local>, call_id: u64, pieces: Pieces) -> Self {
+        Self { local, call_id, pieces, is_ended: false }
+    }
+
+    fn poll_next(&mut self, cx: &mut Context<'_>) -> Poll<Option<Frame<Bytes>>> {
+        if self.is_ended {
+            return Poll::Ready(None);
+        }
+        self.pieces.poll_next(cx).map(|piece| match piece {
+            Ok(frames) => {
+                let stats = &self.local.shared.stats;
+                stats.messages.add(frames.messages);
+                stats.bytes.add(frames.bytes.len() as u64);
+                Some(Frame::data(frames.bytes))
+            }
+            Err(status) => {
+                self.is_ended = true;
+                Some(Frame::trailers(trailers(&status)))
+            }
+        })
+    }
+}
+
+impl Drop for PiecesBody {
+    fn drop(&mut self) {
+        self.local.shared.calls.forget(self.call_id);
     }
 }
 

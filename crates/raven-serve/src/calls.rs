@@ -12,6 +12,8 @@ use bytes::Bytes;
 use tokio::sync::oneshot;
 use tonic::Status;
 
+use crate::past::{pieces, Answering, Encoded, Pieces, Pushed};
+
 /// A request that policy must look at.
 #[derive(Debug)]
 pub struct Call {
@@ -51,6 +53,8 @@ struct Queue {
 struct Awaited {
     last_id: u64,
     answers: HashMap<u64, oneshot::Sender<Answer>>,
+    /// Calls that are answered with many messages.
+    pieces: HashMap<u64, Answering>,
 }
 
 impl Calls {
@@ -102,14 +106,38 @@ impl Calls {
         (id, receiver)
     }
 
+    /// Give out an id and where the many messages of its answer will arrive.
+    pub(crate) fn expect_pieces(&self) -> (u64, Pieces) {
+        let (answering, pieces) = pieces();
+        let mut awaited = lock(&self.awaited);
+        awaited.last_id += 1;
+        let id = awaited.last_id;
+        awaited.pieces.insert(id, answering);
+        (id, pieces)
+    }
+
     /// Nobody waits for this answer any more.
     pub(crate) fn forget(&self, call_id: u64) {
-        lock(&self.awaited).answers.remove(&call_id);
+        let mut awaited = lock(&self.awaited);
+        awaited.answers.remove(&call_id);
+        awaited.pieces.remove(&call_id);
+    }
+
+    /// Push a piece of an answer, waiting for room.
+    pub(crate) fn push_piece(&self, call_id: u64, frames: Encoded, timeout: Duration) -> Pushed {
+        let answering = lock(&self.awaited).pieces.get(&call_id).cloned();
+        answering.map_or(Pushed::Gone, |answering| answering.push(frames, timeout))
     }
 
     /// Deliver an answer; false when nobody waits for it.
     pub(crate) fn answer(&self, call_id: u64, answer: Answer) -> bool {
-        let waiting = lock(&self.awaited).answers.remove(&call_id);
+        let mut awaited = lock(&self.awaited);
+        if let Some(answering) = awaited.pieces.remove(&call_id) {
+            // One message is no answer here, so what comes is how it ends.
+            answering.end(answer.err().unwrap_or_else(|| Status::ok("")));
+            return true;
+        }
+        let waiting = awaited.answers.remove(&call_id);
         waiting.is_some_and(|sender| sender.send(answer).is_ok())
     }
 

@@ -12,6 +12,7 @@ use raven_core::hub::Topic;
 use tonic::Status;
 
 use crate::config::Attach;
+use crate::past::Encoded;
 use crate::stream::StreamInfo;
 
 /// Commands that may wait.
@@ -20,10 +21,36 @@ const CAPACITY: usize = 16_384;
 /// What policy can say.
 #[derive(Debug)]
 pub(crate) enum Command {
-    Attach { stream_id: u64, topic: Arc<Topic>, options: Attach },
-    Detach { stream_id: u64, topic_id: u32 },
-    Configure { stream_id: u64, batch: usize, heartbeat: Option<Duration> },
-    Close { stream_id: u64, status: Status },
+    Attach {
+        stream_id: u64,
+        topic: Arc<Topic>,
+        options: Attach,
+    },
+    /// Read a topic on from behind a sequence; answered with false when records behind it are gone already.
+    Resume {
+        stream_id: u64,
+        topic: Arc<Topic>,
+        options: Attach,
+        after: u64,
+        answer: SyncSender<bool>,
+    },
+    Push {
+        stream_id: u64,
+        frames: Encoded,
+    },
+    Detach {
+        stream_id: u64,
+        topic_id: u32,
+    },
+    Configure {
+        stream_id: u64,
+        batch: usize,
+        heartbeat: Option<Duration>,
+    },
+    Close {
+        stream_id: u64,
+        status: Status,
+    },
     Serving(bool),
     Streams(SyncSender<Vec<StreamInfo>>),
     Drain,

@@ -23,6 +23,7 @@ mod config;
 mod frame;
 mod local;
 mod output;
+mod past;
 mod proto;
 mod pump;
 mod route;
@@ -34,6 +35,7 @@ mod watched;
 
 pub use calls::Call;
 pub use config::{Attach, Config, Overflow, Tls, UnknownOverflow};
+pub use past::{encode, Encoded, Pushed};
 pub use proto::{raven, DESCRIPTORS};
 pub use server::{Server, StartError, UnknownTopic};
 pub use stream::StreamInfo;

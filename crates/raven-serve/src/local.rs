@@ -1,7 +1,7 @@
 //! What everything on the serve thread shares. Single-threaded: cells, not locks.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,6 +14,7 @@ use tonic::Status;
 use crate::calls::{Call, Calls};
 use crate::commands::Commands;
 use crate::config::Config;
+use crate::past::Waiting;
 use crate::stats::Stats;
 use crate::stream::Stream;
 
@@ -25,8 +26,8 @@ pub(crate) struct Shared {
     pub(crate) calls: Calls,
     pub(crate) commands: Commands,
     pub(crate) stats: Stats,
-    /// Streams that are open; the serve thread writes, policy asks.
-    open: Mutex<HashSet<u64>>,
+    /// Streams that are open, and how much of the past waits in each; the serve thread writes, policy asks.
+    open: Mutex<HashMap<u64, Waiting>>,
 }
 
 impl Shared {
@@ -35,8 +36,8 @@ impl Shared {
         Self { config, hub, calls, commands: Commands::default(), stats: Stats::default(), open: Mutex::default() }
     }
 
-    /// The numbers of the open streams.
-    pub(crate) fn open(&self) -> MutexGuard<'_, HashSet<u64>> {
+    /// The open streams by number.
+    pub(crate) fn open(&self) -> MutexGuard<'_, HashMap<u64, Waiting>> {
         self.open.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -96,13 +97,14 @@ impl Local {
             payload: Bytes::new(),
             waiting: Some(Arc::clone(waiting)),
         };
-        self.shared.open().insert(id);
+        let past = Waiting::default();
+        self.shared.open().insert(id, past.clone());
         if !self.shared.calls.push(opened, false) {
             self.shared.open().remove(&id);
             return Err(Status::resource_exhausted("too many requests wait for an answer; try later"));
         }
         self.last_stream.set(id);
-        let stream = Rc::new(RefCell::new(Stream::new(id, Arc::clone(peer), &self.woken)));
+        let stream = Rc::new(RefCell::new(Stream::new(id, Arc::clone(peer), &self.woken, past)));
         let mut streams = self.streams.borrow_mut();
         streams.insert(id, Rc::clone(&stream));
         self.shared.stats.streams.set(streams.len() as u64);

@@ -19,7 +19,9 @@ use tonic::Status;
 use crate::channel::Channel;
 use crate::commands::Command;
 use crate::config::Attach;
+use crate::frame::{close_frame, PREFIX_BYTES};
 use crate::local::{Local, Phase};
+use crate::past::Encoded;
 use crate::route::Delegates;
 use crate::stream::{unix_ns, with_flags, Sub};
 
@@ -189,12 +191,17 @@ impl Pump {
             Command::Attach { stream_id, topic, options } => {
                 with_stream(stream_id, &mut |stream| self.attach(stream, &topic, options));
             }
-            Command::Detach { stream_id, topic_id } => with_stream(stream_id, &mut |stream| {
-                if let Some(sub) = stream.subs.remove(&topic_id) {
-                    sub.leave();
-                    local.topics_changed.set(true);
-                }
-            }),
+            Command::Resume { stream_id, topic, options, after, answer } => {
+                let mut is_attached = false;
+                with_stream(stream_id, &mut |stream| is_attached = self.resume(stream, &topic, options, after));
+                let _ = answer.try_send(is_attached);
+            }
+            Command::Push { stream_id, frames } => {
+                with_stream(stream_id, &mut |stream| stream.push(frames.clone()));
+            }
+            Command::Detach { stream_id, topic_id } => {
+                with_stream(stream_id, &mut |stream| self.detach(stream, topic_id));
+            }
             Command::Configure { stream_id, batch, heartbeat } => with_stream(stream_id, &mut |stream| {
                 (stream.batch, stream.heartbeat) = (batch.max(1), heartbeat);
                 stream.signal.wake();
@@ -241,6 +248,66 @@ impl Pump {
             (options.from_latest || is_other_depth).then(|| first_message(&channel.borrow(), &source.newest)).flatten();
         stream.subs.insert(topic.id(), Sub::join(&channel, &stream.signal, options, snapshot));
         self.local.topics_changed.set(true);
+    }
+
+    /// Attach a stream right behind the record `after`: what the channel has passed already is read from the ring again.
+    fn resume(&mut self, stream: &mut crate::stream::Stream, topic: &Arc<Topic>, options: Attach, after: u64) -> bool {
+        let mut cursor = topic.ring().cursor_at_start();
+        let mut record = Vec::new();
+        // The oldest that the ring has, or the record behind `after` if that is newer.
+        loop {
+            let next = cursor.next_sequence();
+            if next > after + 1 {
+                return false;
+            }
+            if next == after + 1 {
+                break;
+            }
+            if topic.ring().read(&mut cursor, &mut record) == Read::Empty {
+                // The journal cannot be ahead of the ring; whoever says so means another topic.
+                return false;
+            }
+        }
+        // The stream joins where the source stands: bring that behind `after`, and fetch what lies between.
+        while self.sources.get(&topic.slot()).is_some_and(|source| source.cursor.next_sequence() <= after) {
+            self.run(topic.slot());
+        }
+        self.attach(stream, topic, Attach { from_latest: false, ..options });
+        let Some(sub) = stream.subs.get(&topic.id()) else { return false };
+        let channel = Rc::clone(&sub.channel);
+        let Some(source) = self.sources.get(&topic.slot()) else { return false };
+        let joined = source.cursor.next_sequence();
+        let (mut frames, mut messages) = (Vec::new(), 0);
+        while cursor.next_sequence() < joined {
+            match topic.ring().read(&mut cursor, &mut record) {
+                Read::Record => {
+                    let at = frames.len();
+                    frames.resize(at + PREFIX_BYTES, 0);
+                    let channel = channel.borrow();
+                    if channel.encoder.encode(&record, channel.depth, &mut frames) {
+                        close_frame(&mut frames, at);
+                        messages += 1;
+                    } else {
+                        frames.truncate(at);
+                    }
+                }
+                // The writer went round the whole ring meanwhile.
+                Read::Lapped { .. } | Read::Empty => {
+                    self.detach(stream, topic.id());
+                    return false;
+                }
+            }
+        }
+        self.local.shared.open().get(&stream.id).inspect(|waiting| waiting.add(frames.len()));
+        stream.push(Encoded { bytes: frames.into(), messages });
+        true
+    }
+
+    fn detach(&self, stream: &mut crate::stream::Stream, topic: u32) {
+        if let Some(sub) = stream.subs.remove(&topic) {
+            sub.leave();
+            self.local.topics_changed.set(true);
+        }
     }
 
     /// Give every channel its share of the memory for slow readers.

@@ -14,7 +14,7 @@ use hyper::body::Incoming;
 use tonic::codegen::Service;
 use tonic::Status;
 
-use crate::body::{Reply, StreamBody};
+use crate::body::{PiecesBody, Reply, StreamBody};
 use crate::calls::Call;
 use crate::frame::{framed, Frames};
 use crate::local::{Local, Phase};
@@ -109,7 +109,7 @@ impl Caller {
             "/raven.MarketDataService/StreamMarketData" => self.stream(request.into_body()),
             "/raven.MarketDataService/Subscribe" => self.unary("Subscribe", request.into_body()).await,
             "/raven.MarketDataService/Unsubscribe" => self.unary("Unsubscribe", request.into_body()).await,
-            "/raven.MarketDataService/GetHistoricalData" => self.unary("GetHistoricalData", request.into_body()).await,
+            "/raven.MarketDataService/GetHistoricalData" => self.past("GetHistoricalData", request.into_body()).await,
             path if path.starts_with("/grpc.reflection.v1.") => {
                 Ok((self.delegates.reflection)(request.map(tonic::body::Body::new)).await.map(Reply::Tonic))
             }
@@ -151,11 +151,22 @@ impl Caller {
         Ok(grpc(Reply::Stream(StreamBody::new(self.local, stream))))
     }
 
+    /// A call that is answered with many messages, as policy has them and the client takes them.
+    async fn past(self, method: &'static str, body: Incoming) -> Result<Response<Reply>, Status> {
+        let shared = &self.local.shared;
+        let payload = one_message(body, shared.config.max_message_bytes).await?;
+        let (call_id, pieces) = shared.calls.expect_pieces();
+        let body = PiecesBody::new(Rc::clone(&self.local), call_id, pieces);
+        let call = Call { call_id, method, stream_id: 0, peer: Arc::clone(&self.peer), payload, waiting: None };
+        if !shared.calls.push(call, false) {
+            return Err(Status::resource_exhausted("too many requests wait for an answer; try later"));
+        }
+        Ok(grpc(Reply::Pieces(body)))
+    }
+
     async fn unary(self, method: &'static str, body: Incoming) -> Result<Response<Reply>, Status> {
         let shared = &self.local.shared;
-        let mut frames = Frames::new(body, shared.config.max_message_bytes);
-        let payload =
-            frames.next().await.unwrap_or_else(|| Err(Status::invalid_argument("the request has no message")))?;
+        let payload = one_message(body, shared.config.max_message_bytes).await?;
         let (call_id, answer) = shared.calls.expect_answer();
         let awaited = Awaited { local: &self.local, call_id };
         let call = Call { call_id, method, stream_id: 0, peer: Arc::clone(&self.peer), payload, waiting: None };
@@ -170,6 +181,12 @@ impl Caller {
             Err(_) => Err(Status::deadline_exceeded(format!("no answer within {:?}", shared.config.reply_timeout))),
         }
     }
+}
+
+/// The message of a request that has one.
+async fn one_message(body: Incoming, limit: usize) -> Result<Bytes, Status> {
+    let mut frames = Frames::new(body, limit);
+    frames.next().await.unwrap_or_else(|| Err(Status::invalid_argument("the request has no message")))
 }
 
 /// Forgets a call when its client does.

@@ -21,6 +21,7 @@ use crate::calls::Call;
 use crate::commands::Command;
 use crate::config::{Attach, Config};
 use crate::local::{Local, Shared};
+use crate::past::{Encoded, Pushed};
 use crate::pump::Pump;
 use crate::route::Delegates;
 use crate::stream::StreamInfo;
@@ -168,6 +169,39 @@ impl Server {
         Ok(self.tell(stream_id, Command::Attach { stream_id, topic, options }))
     }
 
+    /// Let a stream read a topic on from behind the record with the sequence `after`; false when the stream has gone or
+    /// what comes behind that record is not kept any more: nothing is attached then.
+    ///
+    /// # Errors
+    /// [`UnknownTopic`] when the topic has ended or never was.
+    pub fn resume(&self, stream_id: u64, topic_id: u32, options: Attach, after: u64) -> Result<bool, UnknownTopic> {
+        let topic = self.shared.hub.topic(topic_id).ok_or(UnknownTopic(topic_id))?;
+        let (answer, answered) = sync_channel(1);
+        let is_told = self.tell(stream_id, Command::Resume { stream_id, topic, options, after, answer });
+        Ok(is_told && answered.recv_timeout(ANSWER_TIMEOUT).unwrap_or(false))
+    }
+
+    /// Send messages on a stream before whatever else is on its way, waiting for room up to `timeout`.
+    pub fn push(&self, stream_id: u64, frames: Encoded, timeout: Duration) -> Pushed {
+        let Some(waiting) = self.shared.open().get(&stream_id).cloned() else { return Pushed::Gone };
+        let outcome = waiting.has_room(timeout, || !self.shared.open().contains_key(&stream_id));
+        if outcome != Pushed::Taken {
+            return outcome;
+        }
+        waiting.add(frames.bytes.len());
+        if self.tell(stream_id, Command::Push { stream_id, frames }) {
+            Pushed::Taken
+        } else {
+            Pushed::Gone
+        }
+    }
+
+    /// Push a piece of the answer to a call that is answered with many messages, waiting for room up to `timeout`.
+    /// [`Self::reply`] with nothing, or [`Self::fail`], ends the answer.
+    pub fn reply_piece(&self, call_id: u64, frames: Encoded, timeout: Duration) -> Pushed {
+        self.shared.calls.push_piece(call_id, frames, timeout)
+    }
+
     /// Stop a stream from reading a topic; false when the stream has gone.
     pub fn detach(&self, stream_id: u64, topic_id: u32) -> bool {
         self.tell(stream_id, Command::Detach { stream_id, topic_id })
@@ -228,7 +262,7 @@ impl Server {
     }
 
     fn tell(&self, stream_id: u64, command: Command) -> bool {
-        self.shared.open().contains(&stream_id) && self.send(command)
+        self.shared.open().contains_key(&stream_id) && self.send(command)
     }
 
     fn send(&self, command: Command) -> bool {

@@ -1,7 +1,7 @@
 //! One subscriber: its cursors, its options, and what happens when it is too slow.
 
 use std::cell::{Cell, RefCell};
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -14,6 +14,7 @@ use crate::channel::{Channel, Signal, Subscriber};
 use crate::config::{Attach, Overflow};
 use crate::frame::PREFIX_BYTES;
 use crate::output::Output;
+use crate::past::{Encoded, Waiting};
 use crate::stats::Stats;
 
 /// A conflating reader is sent every state as long as it is no older than this when its turn comes.
@@ -93,6 +94,9 @@ pub(crate) struct Stream {
     last_sent: Instant,
     /// Topics held back by `conflate_ms`.
     held: Vec<u32>,
+    /// The past, which comes before anything else.
+    past: VecDeque<Encoded>,
+    waiting: Waiting,
     /// How the stream ends, and whether it is sent first what there is.
     pub(crate) end: Option<(Status, bool)>,
     pub(crate) sent: u64,
@@ -100,7 +104,7 @@ pub(crate) struct Stream {
 }
 
 impl Stream {
-    pub(crate) fn new(id: u64, peer: Arc<str>, woken: &Rc<Cell<usize>>) -> Self {
+    pub(crate) fn new(id: u64, peer: Arc<str>, woken: &Rc<Cell<usize>>, waiting: Waiting) -> Self {
         Self {
             id,
             peer,
@@ -110,6 +114,8 @@ impl Stream {
             heartbeat: None,
             last_sent: Instant::now(),
             held: Vec::new(),
+            past: VecDeque::new(),
+            waiting,
             end: None,
             sent: 0,
             lost: 0,
@@ -137,6 +143,12 @@ impl Stream {
         self.signal.wake();
     }
 
+    /// Send these before whatever else there is.
+    pub(crate) fn push(&mut self, frames: Encoded) {
+        self.past.push_back(frames);
+        self.signal.wake();
+    }
+
     /// Gather what the client gets next.
     pub(crate) fn fill(&mut self, now: Instant, stats: &Stats) -> Output {
         let mut output = Output::new(self.batch);
@@ -144,6 +156,11 @@ impl Stream {
             return output;
         }
         self.release_held(now);
+        while !output.is_full() {
+            let Some(frames) = self.past.pop_front() else { break };
+            self.waiting.sent(frames.bytes.len());
+            output.put_frames(frames.bytes, frames.messages);
+        }
         while !output.is_full() {
             let Some(topic) = self.signal.ready.borrow_mut().pop_front() else { break };
             let is_draining = self.end.is_some();

@@ -9,7 +9,7 @@ use raven_core::record::data_type;
 use raven_serve::raven::market_data_service_client::MarketDataServiceClient;
 use raven_serve::raven::subscription_request::Request;
 use raven_serve::raven::{
-    HeartbeatRequest, HistoricalDataRequest, SubscribeRequest, SubscribeResponse, SubscriptionRequest,
+    HeartbeatRequest, SubscribeRequest, SubscribeResponse, SubscriptionRequest, UnsubscribeRequest,
 };
 use raven_serve::{Attach, Config, Overflow, Server, StartError, Tls, UnknownTopic};
 use support::{publish_trades, Fixture};
@@ -44,9 +44,9 @@ async fn a_unary_call_is_answered_by_policy() {
 async fn a_refusal_keeps_its_code_and_words() {
     let fixture = Fixture::new();
     let mut client = fixture.client().await;
-    let asking = tokio::spawn(async move { client.get_historical_data(HistoricalDataRequest::default()).await });
+    let asking = tokio::spawn(async move { client.unsubscribe(UnsubscribeRequest::default()).await });
 
-    let call = fixture.call("GetHistoricalData").await;
+    let call = fixture.call("Unsubscribe").await;
     fixture.server.fail(call.call_id, Code::Unimplemented as i32, "no storage yet: 100 % honest");
 
     let status = asking.await.unwrap().unwrap_err();
