@@ -1,6 +1,6 @@
 """Run benches and say which bars are met: what `make bench` and its sisters call.
 
-    python benches/run.py engine|grpc|latency|memory|high-freq|system|journal|soak|all [--quick]
+    python benches/run.py engine|grpc|latency|memory|high-freq|system|journal|sinks|soak|all [--quick]
     python benches/run.py report [--strict]
 
 Every bench writes its figures to `benches/results`; the bars are in `benches/budgets.toml`. `report` measures nothing,
@@ -45,9 +45,10 @@ GROUPS: dict[str, list[tuple[list[str], list[str]]]] = {
         (["system_replay.py"], ["--runs", "1"]),
     ],
     "journal": [(["journal.py"], ["--seconds", "2", "--rounds", "1"])],
+    "sinks": [(["sinks_http.py"], ["--rows", "300000", "--rounds", "1"])],
     "soak": [(["soak.py"], ["--minutes", "2"])],
 }
-ALL = ("engine", "grpc", "latency", "memory", "system", "journal", "soak")
+ALL = ("engine", "grpc", "latency", "memory", "system", "journal", "sinks", "soak")
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ from typing import Any
 import pytest
 from tests.servers.process import ServerProcess, free_port
 
-__all__ = ["QuestdbServer", "questdb_server", "require_questdb"]
+__all__ = ["QuestdbServer", "questdb_jar", "questdb_server", "require_questdb"]
 
 _CONFIG = """
 http.bind.to=127.0.0.1:{port}
@@ -34,7 +34,7 @@ shared.worker.count=2
 """
 
 
-def jar() -> Path | None:
+def questdb_jar() -> Path | None:
     """Return the newest jar there is."""
     named = os.environ.get("RAVEN_QUESTDB_JAR")
     if named:
@@ -51,7 +51,7 @@ class QuestdbServer(ServerProcess):
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         (folder / "conf" / "server.conf").write_text(_CONFIG.format(port=port, more=more))
-        command = ["java", "-Xmx512m", "-p", str(jar()), "-m", "io.questdb/io.questdb.ServerMain", "-d", str(folder)]
+        command = ["java", "-Xmx512m", "-p", str(questdb_jar()), "-m", "io.questdb/io.questdb.ServerMain", "-d", str(folder)]
         super().__init__(command, folder / "questdb.log", self._answers_sql)
 
     def query(self, statement: str) -> list[dict[str, Any]]:
@@ -89,5 +89,5 @@ def require_questdb() -> None:
     """Skip the test where Java or the jar is missing."""
     if shutil.which("java") is None:
         pytest.skip("java is missing; Debian has it in the package openjdk-17-jre-headless")
-    if jar() is None:
+    if questdb_jar() is None:
         pytest.skip("QuestDB's jar is missing; mvn dependency:get -Dartifact=org.questdb:questdb:9.2.2")

@@ -40,7 +40,7 @@ class Influx:
         require_influxd()
         self.server = InfluxServer(folder)
         # What one test needs in all.
-        self.disk = "400m" if IS_FULL_LENGTH else "24m"
+        self.disk = "2g" if IS_FULL_LENGTH else "24m"
 
     def sink(self, url: str = "") -> Sink:
         return InfluxSink(url or self.server.url, answer_timeout_s=ANSWER_TIMEOUT_S)

@@ -27,6 +27,7 @@ from raven.config import Settings
 from raven.config.backends import InfluxSettings, QuestdbSettings, TimescaleSettings
 from raven.errors import ConfigurationError
 from raven.fanout import Fanout, Limits
+from raven.ingest.recorder import Recorder
 from raven.ingest.thread import Ingest
 from raven.observe import (
     REGISTRY,
@@ -101,11 +102,13 @@ class _Server:
         self._stand_in = stand_in
         self._source = stand_in.description if stand_in else ", ".join(plan.name for plan in plans)
         self.hub = Hub()
+        self.recorder = recorder(settings)
         self.ingest = Ingest(
             self.hub,
             [(load(VENUES, plan.name, "venue"), plan) for plan in plans],
             settings=ingest_settings(settings, stand_in),
             engine=engine_settings(settings, sum(len(plan.symbols) for plan in plans)),
+            capture=self.recorder,
         )
         self.journal = journal(self.hub, settings)
         self.sinks = sinks(settings)
@@ -141,6 +144,8 @@ class _Server:
             lifecycle.add("sinks", start=self.sinks.start, stop=self.sinks.stop)
         if self.journal is not None:
             lifecycle.add("journal", start=self.journal.start, stop=self.journal.stop)
+        if self.recorder is not None:
+            lifecycle.add("recorder", start=self.recorder.start, stop=self.recorder.stop)
         lifecycle.add("ingest", start=self.ingest.start, stop=self.ingest.stop)
         lifecycle.add("grpc", start=self._open_grpc, drain=lambda: self.face.drain(settings.server.drain_seconds))
         lifecycle.add("view", start=lambda: self._start_watching(lifecycle))
@@ -163,6 +168,8 @@ class _Server:
         lifecycle.watch(loop.create_task(self.ingest.watch(), name="ingest"))
         if self.journal is not None:
             lifecycle.watch(loop.create_task(self.journal.watch(), name="journal"))
+        if self.recorder is not None:
+            lifecycle.watch(loop.create_task(self.recorder.watch(), name="recorder"))
         lifecycle.watch(loop.create_task(self._keep_probing(), name="health"))
         if self._stand_in is not None and self._stand_in.ends:
             self._announcing = loop.create_task(self._announce_end(self._stand_in), name="end of replay")
@@ -217,6 +224,9 @@ class _Server:
         if self.journal is not None:
             trouble = self.journal.status.trouble
             self.health.set("journal", Status.DEGRADED if trouble else Status.HEALTHY, trouble, critical=False)
+        if self.recorder is not None:
+            trouble = self.recorder.status.trouble
+            self.health.set("recorder", Status.DEGRADED if trouble else Status.HEALTHY, trouble, critical=False)
         for name, trouble in (self.sinks.troubles() if self.sinks else {}).items():
             self.health.set(name, Status.DEGRADED if trouble else Status.HEALTHY, trouble, critical=False)
 
@@ -310,7 +320,7 @@ def sinks(settings: Settings) -> Sinks | None:
         options = {
             key: value.get_secret_value() if isinstance(value, SecretStr) else value
             for key, value in section
-            if key not in ("types", "connection_pool_size")
+            if key != "types"
         }
         persistence = PersistenceSettings(
             batch_rows=how.batch_rows,
@@ -322,6 +332,19 @@ def sinks(settings: Settings) -> Sinks | None:
         plans.append(SinkPlan(name, options, persistence))
     breakers = BreakerSettings(how.breaker_failures, how.breaker_open_ms / 1000, how.breaker_max_open_ms / 1000)
     return Sinks(plans, Path(settings.journal.dir), Path(how.dead_letters), how.max_attempts, breakers)
+
+
+def recorder(settings: Settings) -> Recorder | None:
+    """Return the recorder of the configuration, not started; None when it is switched off."""
+    chosen = settings.record
+    if not chosen.enabled:
+        return None
+    return Recorder(
+        Path(chosen.dir),
+        flush_interval_s=chosen.flush_interval_ms / 1000,
+        sync_interval_s=chosen.sync_interval_ms / 1000,
+        buffer_bytes=chosen.buffer_bytes,
+    )
 
 
 def grpc_server(hub: Hub, settings: Settings) -> GrpcServer:

@@ -11,6 +11,7 @@ __all__ = [
     "JournalSettings",
     "NatsSettings",
     "QuestdbSettings",
+    "RecordSettings",
     "RedisSettings",
     "ShmSettings",
     "SinksSettings",
@@ -49,6 +50,19 @@ class SinksSettings(Section):
     max_attempts: int = setting(5, "Tries of a dead letter before it is parked.", ge=1)
 
 
+class RecordSettings(Section):
+    """Raw capture: what goes over the wire, as it comes. `raven --record DIR` switches it on, too."""
+
+    enabled: bool = setting(False, "Write every frame, request and answer to files.")
+    dir: str = setting("data/capture", "Folder of the files; each venue has one in it.", min_length=1)
+    flush_interval_ms: int = setting(250, "A program that is killed loses what came in this time.", unit="ms", ge=10)
+    sync_interval_ms: int = setting(1000, "A machine that loses power loses what came in this time.", unit="ms", ge=10)
+    buffer_bytes: int = setting(
+        67_108_864, "Kept in memory while the disk is full or slow; what does not fit is lost, and it says so.",
+        unit="bytes", ge=1_048_576,
+    )  # fmt: skip
+
+
 class ShmSettings(Section):
     """Rings in shared memory for other processes of the machine."""
 
@@ -68,13 +82,13 @@ class InfluxSettings(Section):
     """InfluxDB for ticks. `[database]` is another name of this section and `influx_url` another name of `url`."""
 
     url: Url = setting("", "`http://host:8086`; empty writes nothing. Also `--database-url`.")
-    token: SecretStr = setting(SecretStr(""), "API token (InfluxDB 2 and 3).")
+    token: SecretStr = setting(SecretStr(""), "API token (InfluxDB 2 and 3); with one, `/api/v2/write` is used.")
     org: str = setting("", "Organisation (InfluxDB 2).")
-    bucket: str = setting("market_data", "Bucket (InfluxDB 2).")
-    database: str = setting("market_data", "Database (InfluxDB 1).")
+    bucket: str = setting("market_data", "Bucket (InfluxDB 2), database (InfluxDB 3); it must exist.")
+    database: str = setting("market_data", "Database (InfluxDB 1); it is created.")
     username: str = setting("", "User (InfluxDB 1).")
     password: SecretStr = setting(SecretStr(""), "Password (InfluxDB 1).")
-    connection_pool_size: int = setting(20, "Connections kept to the server.", ge=1, le=1000)
+    connection_pool_size: int = setting(20, "Connections to the server at most; four are used.", ge=1, le=1000)
     types: Names = setting(
         [],
         "What is written there: `trades`, `quotes`, `candles_1m`, … (docs/reference/parquet.md); empty: everything.",

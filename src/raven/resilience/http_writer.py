@@ -24,8 +24,8 @@ CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 30.0
 # Reverse proxies refuse more than 1 MiB unless they are told otherwise; larger bodies have not been faster.
 MAX_BODY_BYTES = 1_000_000
-# With two, the database works on one body while it receives the next; more has brought nothing.
-REQUESTS_AT_ONCE = 2
+# With two, a database on this machine works on one body while it receives the next; a distant one gains by four.
+REQUESTS_AT_ONCE = 4
 # Fast rather than small: lines shrink to a fifth all the same.
 _GZIP_LEVEL = 1
 _GZIP_WINDOW = 31
@@ -63,6 +63,7 @@ class HttpWriter:
         *,
         headers: Mapping[str, str] | None = None,
         advice: Mapping[int, str] | None = None,
+        connections: int = REQUESTS_AT_ONCE,
         answer_timeout_s: float = ANSWER_TIMEOUT_S,
     ) -> None:
         address = URL(url)
@@ -70,6 +71,7 @@ class HttpWriter:
             raise ConfigurationError(f"{name}.url is not the address of an HTTP server; expected http://host:port")
         self._name = name
         self._advice = advice or {}
+        self._at_once = min(connections, REQUESTS_AT_ONCE)
         self._max_body_bytes = MAX_BODY_BYTES
         self._headers = dict(headers or {})
         if address.user is not None:
@@ -83,7 +85,7 @@ class HttpWriter:
     async def write(
         self, path: str, params: Mapping[str, str], bodies: Iterable[memoryview], *, in_order: bool = False
     ) -> None:
-        """Post all bodies, two at a time unless `in_order`; one that is too large goes in halves, split between lines.
+        """Post all bodies, some at a time unless `in_order`; one that is too large goes in halves, split between lines.
 
         Of several failures the one is raised after which the same records may come again.
         """
@@ -94,7 +96,7 @@ class HttpWriter:
                 await self._post_in_parts(path, params, body)
 
         outcomes = await asyncio.gather(
-            *(post_them() for _ in range(1 if in_order else REQUESTS_AT_ONCE)), return_exceptions=True
+            *(post_them() for _ in range(1 if in_order else self._at_once)), return_exceptions=True
         )
         failures = [outcome for outcome in outcomes if isinstance(outcome, BaseException)]
         if failures:
@@ -132,7 +134,7 @@ class HttpWriter:
 
     async def _request(self, method: str, path: str, params: Mapping[str, str], body: memoryview | None) -> bytes:
         if self._session is None:
-            connector = aiohttp.TCPConnector(limit=REQUESTS_AT_ONCE)
+            connector = aiohttp.TCPConnector(limit=self._at_once)
             self._session = aiohttp.ClientSession(connector=connector, timeout=self._timeout, headers=self._headers)
         data: bytes | memoryview | None = body
         headers = {}

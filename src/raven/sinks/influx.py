@@ -68,6 +68,7 @@ class InfluxSink:
         database: str = "market_data",
         username: str = "",
         password: str = "",
+        connection_pool_size: int = 20,
         answer_timeout_s: float = 30.0,
     ) -> None:
         headers = {}
@@ -90,7 +91,14 @@ class InfluxSink:
                 403: f"user {username!r} may not write to database {database!r}",
                 404: f"check that this is an InfluxDB and database {database!r} exists (influx.database)",
             }
-        self._writer = HttpWriter("influx", url, headers=headers, advice=advice, answer_timeout_s=answer_timeout_s)
+        self._writer = HttpWriter(
+            "influx",
+            url,
+            headers=headers,
+            advice=advice,
+            connections=connection_pool_size,
+            answer_timeout_s=answer_timeout_s,
+        )
 
     async def open(self) -> None:
         """Look whether the server is there; without a token, also create the database."""

@@ -169,7 +169,7 @@ async def test_a_refusal_is_only_told_when_nothing_else_went_wrong(writer: HttpW
         await write(writer, b"bad\n", b"good\n")
 
 
-async def test_bodies_go_two_at_a_time_or_in_order(writer: HttpWriter, database: Database) -> None:
+async def test_bodies_go_some_at_a_time_or_in_order(writer: HttpWriter, database: Database) -> None:
     async def slowly(body: bytes) -> web.Response:
         database.taken.append(body)
         for _ in range(20):
@@ -184,7 +184,7 @@ async def test_bodies_go_two_at_a_time_or_in_order(writer: HttpWriter, database:
     assert (in_order, database.most_at_once) == (bodies, 1)
 
     await write(writer, *bodies)
-    assert (sorted(database.taken), database.most_at_once) == (bodies, 2)
+    assert (sorted(database.taken), database.most_at_once) == (bodies, http_writer.REQUESTS_AT_ONCE)
 
 
 async def test_nobody_there_is_not_reachable() -> None:

@@ -1,0 +1,137 @@
+"""What InfluxDB and QuestDB take from a journal: rows a second from the first read to the last synced cursor.
+
+    python benches/sinks_http.py [--rows 1000000] [--rounds 3]
+
+Each round starts a private server on the same machine, brings a journal of trades (three in each millisecond, three
+symbols) into it through cursor, breaker and sink, counts what is there, and then does all of it again: every row comes
+a second time and none is added. `lines` is the writing of the lines alone, on one core. Needs `influxd` (Debian's
+package `influxdb`), and for QuestDB a Java and its jar (tests/servers/questdb.py). Writes `results/sinks_http.json`.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from system_parts import ROOT, keep
+
+sys.path.insert(0, str(ROOT))
+
+from tests.batches import trades
+from tests.servers.influx import InfluxServer
+from tests.servers.questdb import QuestdbServer, questdb_jar
+
+from raven._core import Hub
+from raven.journal import Journal
+from raven.journal.cursors import Position, load_cursor, save_cursor
+from raven.ports import Sink
+from raven.resilience.breaker import BreakerSettings, CircuitBreaker
+from raven.resilience.dead_letters import DeadLetterQueue
+from raven.roles.persistence import Persistence
+from raven.sinks.influx import InfluxSink, influx_lines
+from raven.sinks.questdb import QuestdbSink, questdb_lines
+from raven.topics import DataType
+
+SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+START_MS = 1_700_000_000_000
+STEP = 30_000
+
+
+def write_journal(folder: Path, rows: int) -> None:
+    """Write a journal of trades as an exchange sends them."""
+    hub = Hub()
+    journal = Journal(hub, folder)
+    journal.open()
+    topics = [hub.create_topic("binance_futures", symbol, int(DataType.TRADES), 1 << 24) for symbol in SYMBOLS]
+    for number in range(1, rows + 1):
+        moment = (START_MS + number // 9) * 1_000_000
+        topics[number % 3].trade(
+            moment + 2_345_678, moment, 3_000_000_000 + number, 618_000 + number * 7 % 5_000, 1 + number * 13 % 90_000,
+            price_scale=1, quantity_scale=3, taker_sells=number % 2 == 0,
+        )  # fmt: skip
+        if number % STEP == 0:
+            journal.turn()
+    journal.close()
+
+
+def is_installed(name: str) -> bool:
+    """Is a server there to start?"""
+    return bool(shutil.which("influxd") if name == "influx" else shutil.which("java") and questdb_jar())
+
+
+async def bring(sink: Sink, journal: Path, rows: int) -> float:
+    """Bring all of a journal into a database; return the seconds."""
+    letters = DeadLetterQueue(journal.parent / "letters.sqlite")
+    breaker = CircuitBreaker("bench", BreakerSettings())
+    save_cursor(journal, "bench", Position())
+    persistence = Persistence("bench", sink, journal, breaker=breaker, letters=letters)
+    began = time.perf_counter()
+    task = asyncio.create_task(persistence.run())
+    while load_cursor(journal, "bench").rows < rows:  # noqa: ASYNC110 - a file says it
+        await asyncio.sleep(0.005)
+    took = time.perf_counter() - began
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
+    assert not letters.letters(), "records were refused"
+    letters.close()
+    return took
+
+
+def one_round(name: str, rows: int, journal: Path) -> dict[str, Any]:
+    """Start a server and write everything twice."""
+    with tempfile.TemporaryDirectory(prefix="raven-sink-") as folder:
+        server = (InfluxServer if name == "influx" else QuestdbServer)(Path(folder))
+        server.start()
+        try:
+            result: dict[str, Any] = {"rows": rows}
+            for what in ("new", "again"):
+                sink = (InfluxSink if name == "influx" else QuestdbSink)(server.url)
+                took = asyncio.run(bring(sink, journal, rows))
+                result[f"{what}_rows_per_second"] = round(rows / took)
+                stored = server.count("trades")
+                assert stored == rows, f"{stored} of {rows} rows are there"
+            return result
+        finally:
+            server.stop()
+
+
+def lines_per_second(write: Callable[..., Any]) -> dict[str, Any]:
+    """Write lines on one core."""
+    batch = trades(50_000)
+    write(batch)
+    began = time.perf_counter()
+    for _ in range(5):
+        made = write(batch)
+    took = time.perf_counter() - began
+    size = sum(len(body) for body in made.bodies(1 << 20))
+    return {"rows_per_second": round(5 * len(made) / took), "bytes_per_row": round(size / len(made), 1)}
+
+
+def main() -> None:
+    """Measure both."""
+    options = argparse.ArgumentParser(description="What InfluxDB and QuestDB take from a journal.")
+    options.add_argument("--rows", type=int, default=1_000_000)
+    options.add_argument("--rounds", type=int, default=3)
+    options.add_argument("--only", choices=("influx", "questdb"), default="")
+    chosen = options.parse_args()
+    with tempfile.TemporaryDirectory(prefix="raven-journal-") as folder:
+        journal = Path(folder) / "journal"
+        write_journal(journal, chosen.rows)
+        for name, write in (("influx", influx_lines), ("questdb", questdb_lines)):
+            if not is_installed(name):
+                print(f"{name}: skipped, it is not installed")
+            elif chosen.only in ("", name):
+                rounds = [one_round(name, chosen.rows, journal) for _ in range(chosen.rounds)]
+                keep("sinks_http", name, rounds, "trades, keys and idempotence included")
+                keep("sinks_http", f"{name} lines", [lines_per_second(write)], "one core")
+
+
+if __name__ == "__main__":
+    main()
