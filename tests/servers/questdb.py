@@ -51,7 +51,16 @@ class QuestdbServer(ServerProcess):
         port = free_port()
         self.url = f"http://127.0.0.1:{port}"
         (folder / "conf" / "server.conf").write_text(_CONFIG.format(port=port, more=more))
-        command = ["java", "-Xmx512m", "-p", str(questdb_jar()), "-m", "io.questdb/io.questdb.ServerMain", "-d", str(folder)]
+        command = [
+            "java",
+            "-Xmx512m",
+            "-p",
+            str(questdb_jar()),
+            "-m",
+            "io.questdb/io.questdb.ServerMain",
+            "-d",
+            str(folder),
+        ]
         super().__init__(command, folder / "questdb.log", self._answers_sql)
 
     def query(self, statement: str) -> list[dict[str, Any]]:
