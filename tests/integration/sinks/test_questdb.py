@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Iterator
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from tests.batches import EVERY_TYPE, START_NS, candles, trades
@@ -121,3 +122,25 @@ async def test_an_address_of_something_else_is_said() -> None:
         await sink.open()
 
     await sink.close()
+
+
+async def test_a_table_that_was_suspended_goes_on_when_raven_connects(tmp_path: Path) -> None:
+    require_questdb()
+    server = QuestdbServer(tmp_path / "questdb", more="dev.mode.enabled=true")
+    server.start()
+    sink = QuestdbSink(server.url)
+    try:
+        await sink.open()
+        await sink.write(trades(10))
+        assert server.count("trades") == 10
+        # What QuestDB does by itself when its disk is full.
+        server.query("ALTER TABLE trades SUSPEND WAL WITH 28, 'no space left'")
+        await sink.write(trades(10, first_id=11))
+        assert server.count("trades") == 10
+
+        await sink.open()
+
+        assert server.count("trades") == 20
+    finally:
+        await sink.close()
+        server.stop()
