@@ -75,7 +75,9 @@ def raven(
     ] = False,
     replay: Annotated[
         list[Path] | None,
-        typer.Option("--replay", rich_help_panel=COLLECT, metavar="FILE...", help="Collect from recordings instead."),
+        typer.Option(
+            "--replay", rich_help_panel=COLLECT, metavar="FILE...", help="Collect from recordings, or a folder of them."
+        ),
     ] = None,
     speed: Annotated[
         float,
@@ -87,6 +89,12 @@ def raven(
             help="Replay N times as fast; 0: as fast as it goes.",
         ),
     ] = 1.0,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            "--record", rich_help_panel=COLLECT, metavar="DIR", help="Write everything received to files in a folder."
+        ),
+    ] = None,
     config: Annotated[
         Path | None,
         typer.Option(
@@ -161,6 +169,8 @@ def raven(
             "monitoring.health_check_port": monitoring_port,
             "monitoring.log_level": log_level,
             "influx.url": database_url,
+            "record.enabled": None if record is None else True,
+            "record.dir": None if record is None else str(record),
             "feeds.venues": _parts(venue),
             "feeds.symbols": _parts(symbols),
         },
@@ -191,8 +201,8 @@ def _recordings(first: list[Path] | None, more: list[Path] | None) -> tuple[Path
         raise typer.BadParameter("write all recordings behind one --replay, or each behind its own: the order counts")
     files = (*(first or []), *(more or []))
     for file in files:
-        if not file.is_file():
-            raise typer.BadParameter(f"--replay: {file} is not a file")
+        if not file.exists():
+            raise typer.BadParameter(f"--replay: {file} is not a file, and no folder")
     return files
 
 

@@ -49,6 +49,7 @@ from raven.serve.grpc import GrpcFace
 if TYPE_CHECKING:
     from raven.app.sinks import Sinks
     from raven.journal import Journal
+    from raven.serve.history import JournalHistory
 
 __all__ = ["run"]
 
@@ -113,6 +114,7 @@ class _Server:
         self.journal = journal(self.hub, settings)
         self.sinks = sinks(settings)
         self.server = grpc_server(self.hub, settings)
+        past = history(self.journal, settings)
         self.face = GrpcFace(
             self.server,
             Fanout(
@@ -124,7 +126,9 @@ class _Server:
                     max_streams_per_client=settings.server.max_streams_per_client,
                 ),
                 default_depth=settings.feeds.order_book_depth,
+                history=past,
             ),
+            history=past,
         )
         self.health = Health("raven", __version__)
         monitoring = settings.monitoring
@@ -345,6 +349,15 @@ def recorder(settings: Settings) -> Recorder | None:
         sync_interval_s=chosen.sync_interval_ms / 1000,
         buffer_bytes=chosen.buffer_bytes,
     )
+
+
+def history(journal: Journal | None, settings: Settings) -> JournalHistory | None:
+    """Return who answers for the past; None without a journal."""
+    if journal is None:
+        return None
+    from raven.serve.history import JournalHistory  # noqa: PLC0415 - as above
+
+    return JournalHistory(journal, Path(settings.journal.dir), settings.feeds.order_book_depth)
 
 
 def grpc_server(hub: Hub, settings: Settings) -> GrpcServer:

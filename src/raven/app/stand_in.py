@@ -13,9 +13,12 @@ from raven.errors import ConfigurationError, DataValidation
 from raven.exchange.process import ExchangeProcess, ExchangeStartError
 from raven.exchange.replay.recorded_streams import survey
 from raven.ingest.settings import VenuePlan
-from raven.recording import market_of, read_recording
+from raven.observe import get_logger
+from raven.recording import Damage, market_of, read_recording, recording_files
 
 __all__ = ["StandIn", "demo", "replay"]
+
+log = get_logger("raven")
 
 # Name of a venue here, name of its market there.
 _MARKETS = {"binance_futures": "usdm", "binance_spot": "spot", "binance_coinm": "coinm"}
@@ -71,15 +74,21 @@ def _collected(process: ExchangeProcess, plan: VenuePlan, configured: int) -> tu
     return tuple(process.ready["symbols"][_MARKETS[plan.name]][:configured])
 
 
-def replay(files: Sequence[Path], speed: float) -> StandIn:
-    """Start an exchange that plays recordings.
+def replay(paths: Sequence[Path], speed: float) -> StandIn:
+    """Start an exchange that plays recordings: files, or folders of what `--record` wrote.
 
     Raises: ConfigurationError when they are no recordings of a market that the exchange speaks.
     """
     try:
-        contents = survey(files)
+        files = recording_files(paths)
+        contents = survey(files, on_damage=_tell_damage)
     except DataValidation as error:
         raise ConfigurationError(f"--replay: {error}") from None
+    if len(contents.venues) > 1:
+        raise ConfigurationError(
+            f"--replay: a capture of {', '.join(contents.venues)}; name the files of one, as in "
+            f"--replay {paths[0] / contents.venues[0] if paths[0].is_dir() else paths[0]}"
+        )
     kinds = {name.partition("@")[2].partition("@")[0] for name in contents.streams}
     market = _market_of(files)
     # What the recording has decides which trades are asked for; a live venue sends aggregates on futures.
@@ -90,7 +99,11 @@ def replay(files: Sequence[Path], speed: float) -> StandIn:
     )
     plan = _plan(VenuePlan(market, options={"trade_stream": trade_stream}), process, tuple(contents.symbols))
     pace = "as fast as it goes" if speed == 0 else f"at {speed:g}×"
-    return StandIn(process, [plan], f"replay {pace} of {', '.join(file.name for file in files)}", ends=True)
+    return StandIn(process, [plan], f"replay {pace} of {', '.join(path.name for path in paths)}", ends=True)
+
+
+def _tell_damage(damage: Damage) -> None:
+    log.warning("a part of the recording cannot be read", damage=str(damage), next="replays the rest")
 
 
 def _plan(plan: VenuePlan, process: ExchangeProcess, symbols: tuple[str, ...]) -> VenuePlan:
@@ -101,7 +114,7 @@ def _plan(plan: VenuePlan, process: ExchangeProcess, symbols: tuple[str, ...]) -
 
 def _market_of(files: Sequence[Path]) -> str:
     """Tell the market by the first diff."""
-    for line in read_recording(files):
+    for line in read_recording(files, on_damage=lambda _: None):
         if b'"depthUpdate"' in line.raw:
             event = msgspec.json.decode(line.raw)
             return _VENUES[market_of(event.get("data", event))]

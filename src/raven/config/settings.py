@@ -11,6 +11,7 @@ from raven.config.backends import (
     JournalSettings,
     NatsSettings,
     QuestdbSettings,
+    RecordSettings,
     RedisSettings,
     ShmSettings,
     SinksSettings,
@@ -46,6 +47,7 @@ class Settings(Section):
     monitoring: MonitoringSettings = MonitoringSettings()
     dashboard: DashboardSettings = DashboardSettings()
     journal: JournalSettings = JournalSettings()
+    record: RecordSettings = RecordSettings()
     shm: ShmSettings = ShmSettings()
     sinks: SinksSettings = SinksSettings()
     redis: RedisSettings = RedisSettings()

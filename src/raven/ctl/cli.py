@@ -52,7 +52,7 @@ def _root(
 )
 def replay(
     files: Annotated[
-        list[Path], typer.Argument(metavar="FILE", help="Recordings; several files are one, in the order given.")
+        list[Path], typer.Argument(metavar="FILE", help="Recordings, or folders of them; several are one.")
     ],
     report: Annotated[bool, typer.Option("--report", help="Print one JSON document instead of a table.")] = False,
 ) -> None:
@@ -60,13 +60,13 @@ def replay(
     try:
         if report:
             result = replay_files(files)
-            sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(result.report(files)), indent=1) + b"\n")
+            sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(result.report()), indent=1) + b"\n")
             return
         result = _with_progress(files)
     except RavenError as error:
         typer.secho(f"error: {error.message}", fg="red", err=True)
         raise typer.Exit(1) from None
-    _show(result, files)
+    _show(result)
 
 
 @app.command(
@@ -150,9 +150,9 @@ def _with_progress(files: list[Path]) -> Replay:
         return replay_files(files, lambda lines: progress.update(task, completed=lines))
 
 
-def _show(result: Replay, files: list[Path]) -> None:
+def _show(result: Replay) -> None:
     console = Console()
-    document = result.report(files)
+    document = result.report()
     console.print(
         f"[bold]{document['lines']:,}[/] messages over [bold]{float(document['span_s']):.1f} s[/], "
         f"{document['market']}, {_counted(len(document['symbols']), 'symbol')}, {len(document['rejected'])} refused"
@@ -166,10 +166,12 @@ def _show(result: Replay, files: list[Path]) -> None:
         table.add_row(symbol, *_cells(row))
     print_whole(console, table)
     for file, line, reason, offset in document["rejected"][:10]:
-        refused = f"refused: {files[file]}:{line}: {reason} at byte {offset}"
+        refused = f"refused: {result.files[file]}:{line}: {reason} at byte {offset}"
         console.print(refused, style="yellow", highlight=False, soft_wrap=True)
     if len(document["rejected"]) > 10:
         console.print(f"… and {len(document['rejected']) - 10:,} more; see --report", style="yellow")
+    for damage in document["damage"]:
+        console.print(f"damaged: {damage}", style="yellow", highlight=False, soft_wrap=True)
 
 
 def _counted(count: int, noun: str) -> str:

@@ -13,7 +13,17 @@ import msgspec
 from raven import _core
 from raven.ctl.audit import SymbolAudit, plain
 from raven.errors import DataValidation
-from raven.recording import DepthAnswer, RecordedLine, depth_answer, market_of, read_recording, stream_name
+from raven.recording import (
+    Damage,
+    DepthAnswer,
+    RecordedLine,
+    capture_heads,
+    depth_answer,
+    market_of,
+    read_recording,
+    recording_files,
+    stream_name,
+)
 
 __all__ = ["Replay", "replay_files"]
 
@@ -34,6 +44,9 @@ class Replay:
         self.audits: dict[str, SymbolAudit] = {}
         self.events: dict[str, int] = {}
         self.lines = 0
+        self.files: list[Path] = []
+        self.damage: list[Damage] = []
+        """What could not be read."""
         self.rejected: list[tuple[int, int, str, int]] = []
         """File, line, reason and byte offset of every refused message."""
         self._venue = -1
@@ -59,7 +72,8 @@ class Replay:
         data = message.get("data", message)
         stream = message.get("stream") or stream_name(data) or "unknown"
         self.events[stream] = self.events.get(stream, 0) + 1
-        if isinstance(data, dict):
+        # A capture has the venue's replies, too.
+        if isinstance(data, dict) and stream != "unknown":
             self._event(line, stream, data)
         self._give(line)
 
@@ -138,7 +152,7 @@ class Replay:
                 if event == "rejected":
                     self.rejected.append((line.file, line.line, reason, number))
 
-    def report(self, files: Sequence[Path]) -> dict[str, Any]:
+    def report(self) -> dict[str, Any]:
         """Return the whole result as one JSON-ready document."""
         span_ns = Decimal(self._last_ns - self._first_ns)
         milliseconds = {
@@ -146,22 +160,30 @@ class Replay:
         }
         return {
             "format": 1,
-            "files": [{"file": _name(path), "sha256": _file_hash(path)} for path in files],
+            "files": [{"file": _name(path), "sha256": _file_hash(path)} for path in self.files],
             "market": self.market, "events": dict(sorted(self.events.items())), "lines": self.lines,
             "local_first_ns": self._first_ns, "local_last_ns": self._last_ns, "span_s": plain(span_ns / 1_000_000_000),
             "local_time_going_back": self._time_going_back, "exchange_E_minus_local_ms": milliseconds,
             "rejected": [list(row) for row in self.rejected],
+            "damage": [str(damage) for damage in self.damage],
             "symbols": {symbol: self.audits[symbol].report() for symbol in sorted(self.audits)},
         }  # fmt: skip
 
 
-def replay_files(files: Sequence[Path], progress: Callable[[int], None] = lambda _: None) -> Replay:
-    """Run a recording through a fresh engine; `progress` hears how many lines have passed, every thousand.
+def replay_files(paths: Sequence[Path], progress: Callable[[int], None] = lambda _: None) -> Replay:
+    """Run a recording (files, or folders of them) through a fresh engine; `progress` hears how many lines have passed,
+    every thousand.
 
     Raises: DataValidation when a file is not a recording.
     """
     replay = Replay()
-    for line in read_recording(files):
+    files = replay.files = recording_files(paths)
+    venues = sorted({head.venue for head in capture_heads(files)})
+    if len(venues) > 1:
+        raise DataValidation(
+            f"a capture of {', '.join(venues)}; replay one, as in {paths[0] / venues[0]}"
+        )
+    for line in read_recording(files, on_damage=replay.damage.append):
         replay.feed(line)
         if replay.lines % 1000 == 0:
             progress(replay.lines)

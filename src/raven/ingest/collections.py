@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from raven._core import Engine, Hub
 from raven.clock import Clock
 from raven.errors import ConfigurationError, DataValidation, InternalError
+from raven.ingest.engine_host import EngineHost
 from raven.ingest.feed import VenueFeed
 from raven.ingest.settings import IngestSettings
 from raven.observe import get_logger
@@ -41,7 +42,7 @@ class Collections:
 
     def __init__(
         self,
-        engine: Engine,
+        engine: Engine | EngineHost,
         hub: Hub,
         feeds: Mapping[str, VenueFeed],
         settings: IngestSettings,

@@ -20,6 +20,7 @@ from typing_extensions import Buffer
 
 from raven._core import EVENTS_PENDING
 from raven.errors import NetworkTimeout
+from raven.ingest.capture import Capture
 from raven.observe import get_logger, record_error
 from raven.resilience.pacing import Pacer
 
@@ -70,6 +71,7 @@ class Connection(WSListener):
         rules: SocketRules,
         pacer: Pacer,
         url: str,
+        capture: Capture,
     ) -> None:
         self.url = url
         self.handle = handle
@@ -82,6 +84,7 @@ class Connection(WSListener):
         self._rules = rules
         self._limit_bytes = rules.max_frame_bytes * _FRAME_FACTOR
         self._pacer = pacer
+        self._capture = capture
         self._transport: WSTransport | None = None
         self._parts: bytearray | None = None
         self._held: deque[tuple[int, bytes]] | None = None
@@ -99,6 +102,7 @@ class Connection(WSListener):
         pacer: Pacer,
         *,
         held: bool = False,
+        capture: Capture | None = None,
     ) -> Connection:
         """Connect; with `held`, keep frames back until `let_go`. `pacer` is the venue's limit of our messages.
 
@@ -109,7 +113,7 @@ class Connection(WSListener):
         tls = ssl.create_default_context() if urlsplit(url).scheme == "wss" else None
 
         def listener() -> Connection:
-            connection = cls(engine, handle, on_events, rules, pacer, url)
+            connection = cls(engine, handle, on_events, rules, pacer, url, capture or Capture())
             connection._held = deque() if held else None
             return connection
 
@@ -140,10 +144,12 @@ class Connection(WSListener):
         if self._transport is None or self._transport.is_disconnected or self.closed.done():
             raise NetworkTimeout(f"{self.url}: the connection was lost before a request could be sent")
         self._transport.send(WSMsgType.TEXT, message)
+        self._capture.sent(self.handle, message)
 
     def let_go(self) -> None:
         """Hand over what was held, in order, and from now on every frame as it comes."""
         held, self._held = self._held, None
+        self._capture.changed_over(self.handle)
         for recv_ns, frame in held or ():
             self._feed(recv_ns, frame)
 

@@ -12,6 +12,7 @@ from typing import Any
 from raven.clock import Clock
 from raven.errors import DataValidation, RateLimited, RavenError
 from raven.ingest.budgets import Budgets
+from raven.ingest.capture import Capture
 from raven.ingest.engine_port import BookEngine
 from raven.ingest.rest import RestClient
 from raven.ingest.settings import IngestSettings, VenuePlan
@@ -48,8 +49,9 @@ class VenueFeed:
         plan: VenuePlan,
         clock: Clock,
         budgets: Budgets,
+        capture: Capture | None = None,
     ) -> None:
-        limits = venue.limits
+        limits, capture = venue.limits, capture or Capture()
         self.venue = venue
         self.handle = handle
         """The engine's handle of the venue."""
@@ -61,7 +63,7 @@ class VenueFeed:
         self._clock = clock
         self._fixed_weight = bool(plan.request_weight_per_minute)
         self._rest = RestClient(venue, budgets.of(venue, weight), timeout_s=settings.snapshot_timeout_s)
-        self.snapshots = SnapshotQueue(venue, engine, self._rest, settings, clock)
+        self.snapshots = SnapshotQueue(venue, engine, self._rest, settings, clock, capture)
         attempts = plan.connections_per_five_minutes or limits.connections_per_five_minutes
         self._context = ShardContext(
             venue=venue,
@@ -73,6 +75,7 @@ class VenueFeed:
             messages_per_second=plan.messages_per_second or limits.messages_per_second,
             on_connected=self._on_connected,
             on_lost=self._on_lost,
+            capture=capture,
         )
         self._streams_per_connection = plan.streams_per_connection or limits.streams_per_connection
         self._engine = engine

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from raven.clock import Clock
 from raven.errors import NetworkTimeout
+from raven.ingest.capture import Capture
 from raven.ingest.connection import Connection, SocketRules
 from raven.ingest.engine_port import BookEngine
 from raven.ingest.requests import StreamRequests
@@ -46,6 +47,7 @@ class ShardContext:
     messages_per_second: float
     on_connected: Callable[[Shard], None]
     on_lost: Callable[[Shard, str, float | None], None]
+    capture: Capture = field(default_factory=Capture)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,16 +160,19 @@ class Shard:
         context = self._context
         await context.attempts.take()
         handle = context.engine.open_connection(context.venue_handle)
+        context.capture.opening(handle, context.venue.name, self.category, self.url)
         settings = context.settings
         rules = SocketRules(settings.connect_timeout_s, settings.max_frame_bytes, context.venue.is_reply)
         # Our pongs count as messages of ours: one per second is kept back for them.
         pacer = Pacer(max(1.0, context.messages_per_second - 1.0), 1.0, context.clock)
         try:
             connection = await Connection.open(
-                self.url, context.engine, handle, context.engine.handle_events, rules, pacer, held=held
-            )
+                self.url, context.engine, handle, context.engine.handle_events, rules, pacer, held=held,
+                capture=context.capture,
+            )  # fmt: skip
         except BaseException:
             context.engine.close_connection(handle)
+            context.capture.closed(handle, "not opened")
             raise
         link = _Link(connection, StreamRequests(connection, context.venue, context.clock))
         self._links[handle] = link
@@ -177,6 +182,7 @@ class Shard:
         link.connection.close(reason)
         if self._links.pop(link.connection.handle, None) is not None:
             self._context.engine.close_connection(link.connection.handle)
+            self._context.capture.closed(link.connection.handle, reason)
 
     def _drop_all(self, reason: str) -> None:
         for link in list(self._links.values()):

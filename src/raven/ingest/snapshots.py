@@ -14,6 +14,7 @@ from typing import Any
 from raven._core import PUBLISHED, REJECTED
 from raven.clock import Clock
 from raven.errors import DataValidation, NetworkTimeout, RateLimited
+from raven.ingest.capture import Capture
 from raven.ingest.engine_port import BookEngine
 from raven.ingest.rest import RestClient
 from raven.ingest.settings import IngestSettings
@@ -47,13 +48,20 @@ class SnapshotQueue:
     """Fetches what the engine asks for."""
 
     def __init__(
-        self, venue: Venue, engine: BookEngine, rest: RestClient, settings: IngestSettings, clock: Clock
+        self,
+        venue: Venue,
+        engine: BookEngine,
+        rest: RestClient,
+        settings: IngestSettings,
+        clock: Clock,
+        capture: Capture | None = None,
     ) -> None:
         self._venue = venue
         self._engine = engine
         self._rest = rest
         self._settings = settings
         self._clock = clock
+        self._capture = capture or Capture()
         self._jobs: dict[int, _Job] = {}
         self._wake = asyncio.Event()
 
@@ -137,11 +145,14 @@ class SnapshotQueue:
         levels = self._settings.snapshot_levels
         outcome, reason = "ok", job.reason
         try:
-            body = await self._rest.get(self._venue.depth_request(job.symbol, levels))
+            request = self._venue.depth_request(job.symbol, levels)
+            body = await self._rest.get(request)
             if self._jobs.get(instrument) is not job:
                 return  # Nobody wants it any more, or the stream it belonged to was lost meanwhile.
             limit = self._venue.depth_limit(levels)
-            bits = self._engine.on_snapshot(instrument, self._clock.time_ns(), body, limit=limit)
+            recv_ns = self._clock.time_ns()
+            self._capture.answered(self._venue.name, recv_ns, request.path, body)
+            bits = self._engine.on_snapshot(instrument, recv_ns, body, limit=limit)
             outcome = "ok" if bits & PUBLISHED else "refused" if bits & REJECTED else "stale"
             self._engine.handle_events()
         except RateLimited as error:

@@ -12,13 +12,14 @@ from dataclasses import asdict
 from typing import Any, TypeVar
 
 import uvloop
-from typing_extensions import Buffer
 
 from raven._core import Engine, Hub
 from raven.clock import Clock, SystemClock
 from raven.errors import InternalError
 from raven.ingest.budgets import Budgets
+from raven.ingest.capture import Capture
 from raven.ingest.collections import CONFIGURED, CONFIGURED_TYPES, Collections
+from raven.ingest.engine_host import EngineHost
 from raven.ingest.feed import VenueFeed, with_options
 from raven.ingest.quarantine import Quarantine
 from raven.ingest.settings import EngineSettings, IngestSettings, VenuePlan
@@ -40,24 +41,6 @@ _PAUSED_S = 10.0
 _STOP_S = 5.0
 
 
-class _EngineHost:
-    """The engine, together with what happens when it has something to tell. See `engine_port.BookEngine`."""
-
-    def __init__(self, engine: Engine, on_events: Callable[[], None]) -> None:
-        self.on_frame = engine.on_frame
-        self.open_connection = engine.open_connection
-        self.close_connection = engine.close_connection
-        self.desync = engine.desync
-        self.mark_stale = engine.mark_stale
-        self.last_seen = engine.last_seen
-        self._engine = engine
-        self.handle_events = on_events
-
-    def on_snapshot(self, instrument: int, recv_ns: int, body: Buffer, *, limit: int) -> int:
-        """Take one REST depth answer."""
-        return self._engine.on_snapshot(instrument, recv_ns, body, limit=limit)
-
-
 class Ingest:
     """Collects from venues into a hub."""
 
@@ -69,6 +52,7 @@ class Ingest:
         settings: IngestSettings | None = None,
         engine: EngineSettings | None = None,
         clock: Clock | None = None,
+        capture: Capture | None = None,
     ) -> None:
         self.settings = settings or IngestSettings()
         options = asdict(engine or EngineSettings())
@@ -80,6 +64,8 @@ class Ingest:
         self._factories = venues
         self._ring_bytes: int = ring_bytes
         self._clock = clock or SystemClock()
+        self._capture = capture or Capture()
+        self._host = EngineHost(self.engine, self._on_events, self._capture, self._clock)
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="raven-ingest", daemon=True)
         self._stopped = False
@@ -139,12 +125,14 @@ class Ingest:
     async def _begin(self) -> None:
         bans_file = None if self.settings.state_dir is None else self.settings.state_dir / "bans.json"
         budgets = Budgets(self.settings.budget_share, self._clock, Bans(self._clock, bans_file))
-        host = _EngineHost(self.engine, self._on_events)
+        host = self._host
         for factory, plan in self._factories:
             venue = with_options(factory(ws_url=plan.ws_url, rest_url=plan.rest_url), plan.options)
-            handle = self.engine.add_venue(venue.name, venue.sequence_rule)
-            self.feeds[venue.name] = VenueFeed(venue, handle, host, self.settings, plan, self._clock, budgets)
-        self.collections = Collections(self.engine, self.hub, self.feeds, self.settings, self._ring_bytes, self._clock)
+            handle = host.add_venue(venue.name, venue.sequence_rule)
+            self.feeds[venue.name] = VenueFeed(
+                venue, handle, host, self.settings, plan, self._clock, budgets, self._capture
+            )
+        self.collections = Collections(host, self.hub, self.feeds, self.settings, self._ring_bytes, self._clock)
         for feed in self.feeds.values():
             feed.start()
         for plan in self.plans:
@@ -176,7 +164,7 @@ class Ingest:
             if late_s > _PAUSED_S:
                 log.warning("ingest stood still", seconds=round(late_s, 1), next="every book is taken anew")
                 for _, instrument in self.instruments():
-                    self.engine.desync(instrument, "paused")
+                    self._host.desync(instrument, "paused")
 
     async def _end(self) -> None:
         background = list(self._background)

@@ -20,6 +20,8 @@ __all__ = [
     "configure_metrics",
     "record_backfill",
     "record_breaker",
+    "record_capture",
+    "record_capture_loss",
     "record_commit",
     "record_connected",
     "record_disconnected",
@@ -86,6 +88,12 @@ JOURNAL_COMMIT = Histogram(
     buckets=(0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 1, 5),
     registry=REGISTRY,
 )
+CAPTURE_MESSAGES = Counter("raven_record_messages", "Messages written to the raw capture.", registry=REGISTRY)
+CAPTURE_BYTES = Counter("raven_record_bytes", "Compressed bytes written to the raw capture.", registry=REGISTRY)
+CAPTURE_LOST = Counter(
+    "raven_record_lost_messages", "Messages that the raw capture had no room for; it says where.", registry=REGISTRY
+)
+CAPTURE_WAITING = Gauge("raven_record_waiting_bytes", "Messages that wait to be written, in memory.", registry=REGISTRY)
 SINK_ROWS = Counter("raven_sink_rows", "Records that a database has taken.", ["sink"], registry=REGISTRY)
 SINK_REFUSED = Counter(
     "raven_sink_refused_rows", "Records that a database refused; each is a dead letter.", ["sink"], registry=REGISTRY
@@ -204,6 +212,20 @@ def record_commit(records: int, size: int, seconds: float) -> None:
 def record_journal_loss(records: int) -> None:
     """Count what the journal could not keep."""
     JOURNAL_LOST.inc(records)
+
+
+def record_capture(messages: int, size: int) -> None:
+    """Count what the raw capture has written."""
+    CAPTURE_MESSAGES.inc(messages)
+    CAPTURE_BYTES.inc(size)
+
+
+def record_capture_loss(messages: int, waiting: int) -> None:
+    """Count what the raw capture had no room for, and say how many bytes wait."""
+    CAPTURE_WAITING.set(waiting)
+    if messages:
+        CAPTURE_LOST.inc(messages)
+        log.error("the capture has no room", lost=messages, next="a line of the capture says so", every_s=1)
 
 
 def record_loop(loop: str, late_s: float, tasks: int) -> None:

@@ -5,7 +5,7 @@ How a line is written is known to `raven.recording`. Bodies are cut out of it by
 
 import json
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import NamedTuple
@@ -13,7 +13,7 @@ from typing import NamedTuple
 from raven.errors import DataValidation
 from raven.exchange.instruments import Instrument, make_instrument
 from raven.exchange.markets import Market
-from raven.recording import depth_answer, read_recording, stream_name
+from raven.recording import Damage, capture_heads, depth_answer, read_recording, stream_name
 
 _STREAM_HEAD = b'{"stream":"'
 _DATA_KEY = b'"data":'
@@ -49,12 +49,20 @@ def parse_line(recv_ns: int, raw: bytes) -> Line:
     return Line(recv_ns, stream, "", raw)
 
 
-def read_lines(files: Sequence[Path]) -> Iterator[Line]:
-    """Yield the lines of several files as one recording. Raises: DataValidation with file and line number."""
-    for recorded in read_recording(files):
+def read_lines(files: Sequence[Path], on_damage: Callable[[Damage], None] = lambda _: None) -> Iterator[Line]:
+    """Yield the messages of several files as one recording; `on_damage` hears what cannot be read.
+
+    A capture has replies to requests, too, and whatever else a venue said: what is of no stream is left out.
+
+    Raises: DataValidation with file and line number.
+    """
+    is_capture = bool(capture_heads(files))
+    for recorded in read_recording(files, on_damage=on_damage):
         try:
             line = parse_line(recorded.recv_ns, recorded.raw.strip())
         except DataValidation as error:
+            if is_capture:
+                continue
             raise DataValidation(f"{files[recorded.file]}:{recorded.line}: {error.message}") from None
         yield line
 
@@ -67,6 +75,8 @@ class Contents:
     """Lines per stream name."""
     snapshots: dict[str, Line] = field(default_factory=dict)
     """First REST depth answer per symbol."""
+    venues: list[str] = field(default_factory=list)
+    """Names of the venues, when it is a capture."""
     lines: int = 0
     first_ns: int = 0
     last_ns: int = 0
@@ -78,10 +88,13 @@ class Contents:
         return list(dict.fromkeys([*names, *self.snapshots]))
 
 
-def survey(files: Sequence[Path]) -> Contents:
-    """Read a recording once to learn what is in it. Raises: DataValidation, also when it is empty."""
-    contents = Contents()
-    for line in read_lines(files):
+def survey(files: Sequence[Path], on_damage: Callable[[Damage], None] = lambda _: None) -> Contents:
+    """Read a recording once to learn what is in it; `on_damage` hears what cannot be read.
+
+    Raises: DataValidation, also when it is empty.
+    """
+    contents = Contents(venues=sorted({head.venue for head in capture_heads(files)}))
+    for line in read_lines(files, on_damage):
         if not contents.lines:
             contents.first_ns = line.recv_ns
         contents.lines += 1

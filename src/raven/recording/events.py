@@ -1,15 +1,8 @@
-"""Reading recordings: gzip or plain text, one message per line, `<local receive time, ns since 1970> <raw JSON>`.
-
-The JSON is a WebSocket frame as received, or the answer to a REST depth request: bare (`{"lastUpdateId":…}`, when one
-file holds one symbol) or wrapped with its request (`{"rest": "<path and query>", "body": <answer>}`).
-"""
+"""What a recorded message is: a frame of which stream and market, or the answer to a depth request."""
 
 from __future__ import annotations
 
-import gzip
-import zlib
-from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Mapping
 from typing import NamedTuple
 from urllib.parse import parse_qs, urlsplit
 
@@ -17,20 +10,7 @@ import msgspec
 
 from raven.errors import DataValidation
 
-__all__ = ["DepthAnswer", "RecordedLine", "depth_answer", "market_of", "read_recording", "stream_name"]
-
-
-class RecordedLine(NamedTuple):
-    """One message and where it stands."""
-
-    file: int
-    """Position of its file in the recording, from 0."""
-    line: int
-    """Line number in the file, from 1."""
-    recv_ns: int
-    """When it was received, ns since 1970 by the recorder's clock."""
-    raw: bytes
-    """The message, byte for byte."""
+__all__ = ["DepthAnswer", "depth_answer", "market_of", "stream_name"]
 
 
 class DepthAnswer(NamedTuple):
@@ -65,29 +45,6 @@ _EVENT_STREAMS = {
     "markPriceUpdate": "markPrice",
     "forceOrder": "forceOrder",
 }
-
-
-def read_recording(files: Sequence[Path]) -> Iterator[RecordedLine]:
-    """Yield the lines of several files as one recording, in the order given.
-
-    Raises: DataValidation naming file and line when a file cannot be read or a line is not of the form above.
-    """
-    for position, path in enumerate(files):
-        opener = gzip.open if path.suffix == ".gz" else open
-        number = 0
-        try:
-            with opener(path, "rb") as lines:
-                for number, text in enumerate(lines, 1):
-                    stamp, _, raw = text.rstrip(b"\r\n").partition(b" ")
-                    if stamp.isdigit() and raw:
-                        yield RecordedLine(position, number, int(stamp), raw)
-                    elif text.strip():
-                        raise DataValidation(
-                            f"{path}:{number}: expected '<ns since 1970> <JSON>', got {text[:60]!r}; is it a recording?"
-                        )
-        except (OSError, EOFError, zlib.error) as error:
-            after = f" after line {number}" if number else ""
-            raise DataValidation(f"{path}: cannot be read{after}: {error}") from error
 
 
 def depth_answer(raw: bytes) -> DepthAnswer | None:
