@@ -12,6 +12,19 @@ from raven.testing import ManualClock
 PROJECT = Path(__file__).resolve().parent.parent
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--chaos", action="store_true", default=bool(os.environ.get("RAVEN_CHAOS")),
+        help="faults at full length: outages of minutes, a hundred rounds (also RAVEN_CHAOS=1)",
+    )  # fmt: skip
+
+
+@pytest.fixture
+def chaos(request: pytest.FixtureRequest) -> bool:
+    """Whether faults are injected at full length."""
+    return bool(request.config.getoption("--chaos"))
+
+
 @pytest.fixture
 def clock() -> ManualClock:
     return ManualClock()

@@ -6,19 +6,23 @@ belongs where. Start reading at `subscriptions.Fanout`.
 
 from raven.fanout.filters import FILTERS, Delivery
 from raven.fanout.limits import Limits
-from raven.fanout.ports import Collector, Streams
+from raven.fanout.ports import Collector, History, Past, Streams
 from raven.fanout.refusal import Refused, Status, Unobtainable
-from raven.fanout.requests import Answer, Heartbeat, Subscribe, Unsubscribe
-from raven.fanout.subscriptions import Fanout
+from raven.fanout.requests import Answer, Heartbeat, Question, Subscribe, Unsubscribe
+from raven.fanout.subscriptions import NO_HISTORY, Fanout
 
 __all__ = [
     "FILTERS",
+    "NO_HISTORY",
     "Answer",
     "Collector",
     "Delivery",
     "Fanout",
     "Heartbeat",
+    "History",
     "Limits",
+    "Past",
+    "Question",
     "Refused",
     "Status",
     "Streams",

@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from raven.clock import SystemClock, parse_time
+from raven.errors import RavenError
 from raven.fanout.data_types import STATES
 from raven.fanout.refusal import Refused, Status, nearest, shorten
 from raven.topics import DataType
@@ -25,6 +27,8 @@ MAX_CONFLATE_MS = 60_000
 # A frame of small messages reaches its best rate well below this; above it only memory grows.
 MAX_BATCH = 4096
 MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS = 100, 3_600_000
+# Of a time in ms: enough for some centuries from now.
+_MS_DIGITS = 14
 OVERFLOWS = ("gap", "conflate", "disconnect")
 
 FILTERS = (
@@ -73,7 +77,8 @@ FILTERS = (
         "start",
         "ms since 1970, or `-1h`, `-30m`",
         "live",
-        "History before live. Not served yet: answered UNIMPLEMENTED.",
+        "First what happened from then on, flagged 8 (backfilled), then the present, without a hole or a repetition; "
+        "needs the server's journal. Past states are those that were kept, and are not conflated.",
     ),
 )
 KEYS = tuple(rule.key for rule in FILTERS)
@@ -87,6 +92,8 @@ class Delivery:
     """Levels per side; 0 for anything but books."""
     conflate_ms: int = 0
     overflow: str = "gap"
+    start_ns: int | None = None
+    """The past comes first, from this moment on, ns since 1970."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,33 +106,28 @@ class Filters:
     batch: int | None = None
     heartbeat_ms: int | None = None
     venue: str | None = None
+    start_ns: int | None = None
 
     def delivery(self, kind: DataType) -> Delivery:
         """Return the options for one kind: states may be skipped with notice, everything else never is."""
         overflow = self.overflow or ("conflate" if kind in STATES else "gap")
         if kind not in STATES:
-            return Delivery(overflow="gap" if overflow == "conflate" else overflow)
+            return Delivery(overflow="gap" if overflow == "conflate" else overflow, start_ns=self.start_ns)
         depth = self.depth if kind is DataType.ORDERBOOK else 0
-        return Delivery(depth=depth, conflate_ms=self.conflate_ms, overflow=overflow)
+        return Delivery(depth=depth, conflate_ms=self.conflate_ms, overflow=overflow, start_ns=self.start_ns)
 
 
 def parse_filters(filters: Mapping[str, str], kinds: Sequence[DataType], default_depth: int = 20) -> Filters:
     """Read the filters of a request for these kinds.
 
     Raises: Refused INVALID_ARGUMENT naming the key, the value, what is allowed, and for an unknown key the nearest
-    known one; UNIMPLEMENTED for `start`.
+    known one.
     """
     for key in filters:
         if key not in KEYS:
             raise Refused(
                 Status.INVALID_ARGUMENT, f"unknown filter {shorten(key)}{nearest(key, KEYS)}; known: {', '.join(KEYS)}"
             )
-    if "start" in filters:
-        raise Refused(
-            Status.UNIMPLEMENTED,
-            "filter 'start' asks for history and this server stores none yet; leave it out to get live data from now "
-            "on",
-        )
     conflate_ms = _integer(filters, "conflate_ms", 0, MAX_CONFLATE_MS) or 0
     overflow = _choice(filters, "overflow", OVERFLOWS)
     if (conflate_ms or overflow == "conflate") and kinds and not any(kind in STATES for kind in kinds):
@@ -154,7 +156,20 @@ def parse_filters(filters: Mapping[str, str], kinds: Sequence[DataType], default
         batch=_integer(filters, "batch", 1, MAX_BATCH),
         heartbeat_ms=heartbeat_ms,
         venue=venue,
+        start_ns=_moment(filters, "start"),
     )
+
+
+def _moment(filters: Mapping[str, str], key: str) -> int | None:
+    text = filters.get(key)
+    if text is None:
+        return None
+    if text.isascii() and text.isdigit() and len(text) <= _MS_DIGITS:
+        return int(text) * 1_000_000
+    try:
+        return parse_time(text, SystemClock().time_ns())
+    except RavenError as error:
+        raise Refused(Status.INVALID_ARGUMENT, f"filter {key!r}: {error.message}") from None
 
 
 def _integer(filters: Mapping[str, str], key: str, low: int, high: int) -> int | None:

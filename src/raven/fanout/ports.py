@@ -5,10 +5,13 @@ Both are called from the asyncio loop only.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import Protocol
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING, Protocol
 
-from raven.topics import DataType
+from raven.topics import DataType, Topic
+
+if TYPE_CHECKING:
+    from raven._core import Encoded
 
 
 class Collector(Protocol):
@@ -47,6 +50,24 @@ class Collector(Protocol):
         """Let go of everything that `holder` holds."""
 
 
+class Past(Protocol):
+    """What was published of one topic, oldest first. Its methods block: they are called on threads, one at a time."""
+
+    def pieces(self) -> Iterator[Encoded]:
+        """Read what is there and was not read yet, as messages; everything published before the call is there."""
+
+    @property
+    def last_sequence(self) -> int:
+        """Sequence of the newest record of this run of the server that was read; 0 for none."""
+
+
+class History(Protocol):
+    """Whoever remembers what was published."""
+
+    def past(self, topic: Topic, start_ns: int, depth: int) -> Past:
+        """Begin to read what happened of a topic from a moment on. Raises: RavenError for the subscriber."""
+
+
 class Streams(Protocol):
     """Whoever delivers: `raven._core.GrpcServer` is one. Every method answers False when the stream has gone."""
 
@@ -63,6 +84,17 @@ class Streams(Protocol):
         """Let a stream read a topic; attaching again changes the options and keeps the cursor.
 
         Raises: KeyError when the topic has ended.
+        """
+
+    def resume(
+        self, stream_id: int, topic_id: int, after: int, *, depth: int = 0, conflate_ms: int = 0, overflow: str = "gap"
+    ) -> bool:
+        """Let a stream read a topic from right behind the record with sequence `after`; False when that has gone."""
+
+    def push(self, stream_id: int, frames: Encoded, timeout_seconds: float) -> bool:
+        """Send messages before whatever else is on its way; blocks while too many wait.
+
+        Raises: TimeoutError when the client takes nothing.
         """
 
     def detach(self, stream_id: int, topic_id: int) -> bool:

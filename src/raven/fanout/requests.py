@@ -12,6 +12,7 @@ from raven.fanout.refusal import Refused, Status
 from raven.topics import DataType
 
 EVERY_SYMBOL = "*"
+_MOST_SYMBOLS = 1000
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,36 @@ class Heartbeat:
     """Say "still here"; the first one with a client id also joins the stream to that client."""
 
     client_id: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Question:
+    """The fields of `HistoricalDataRequest`."""
+
+    symbols: tuple[str, ...]
+    data_types: tuple[int, ...]
+    start_ms: int
+    end_ms: int
+    limit: int
+
+    def checked(self) -> list[tuple[str, DataType]]:
+        """Return symbols and types. Raises: Refused INVALID_ARGUMENT naming the field that is wrong."""
+        if not self.symbols or len(self.symbols) > _MOST_SYMBOLS or not all(self.symbols):
+            raise Refused(
+                Status.INVALID_ARGUMENT, f"symbols has {len(self.symbols)} entries; name 1 to {_MOST_SYMBOLS} of them"
+            )
+        kinds = parse_data_types(self.data_types)
+        if not kinds:
+            raise Refused(Status.INVALID_ARGUMENT, "data_types is empty; name at least one, like TRADES")
+        for name, value in (("start_time", self.start_ms), ("end_time", self.end_ms), ("limit", self.limit)):
+            if value < 0:
+                raise Refused(Status.INVALID_ARGUMENT, f"{name} is {value}; use 0 for none, or more")
+        if self.end_ms and self.end_ms <= self.start_ms:
+            raise Refused(
+                Status.INVALID_ARGUMENT,
+                f"end_time {self.end_ms} is not after start_time {self.start_ms}; the range is [start, end), in ms",
+            )
+        return [(symbol.upper(), kind) for symbol in self.symbols for kind in kinds]
 
 
 @dataclass(frozen=True, slots=True)

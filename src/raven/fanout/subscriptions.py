@@ -18,7 +18,7 @@ from raven.fanout.data_types import EVENTS
 from raven.fanout.filters import Delivery
 from raven.fanout.limits import Limits
 from raven.fanout.locate import Failures, locate
-from raven.fanout.ports import Collector, Streams
+from raven.fanout.ports import Collector, History, Past, Streams
 from raven.fanout.refusal import Refused, Status, Unobtainable, unobtainable
 from raven.fanout.requests import Answer, Heartbeat, Subscribe, Unsubscribe, Wish, parse_subscribe, parse_unsubscribe
 from raven.observe.logs import get_logger
@@ -30,6 +30,11 @@ log = get_logger("fanout")
 HEARTBEAT_TIMEOUT_S = 90.0
 # How long a client's standing interest outlives its last stream or call: long enough for a restart of the client.
 INTEREST_TTL_S = 60.0
+# Rounds of reading what was published meanwhile; each is shorter than the one before.
+_SEAM_TRIES = 20
+# How long a client may take nothing of its past.
+_PUSH_TIMEOUT_S = 30.0
+NO_HISTORY = "this server keeps no history: set journal.enabled = true (or the url of a database) and start it again"
 # How long one topic may take to start before its subscriber is told so.
 START_TIMEOUT_S = 10.0
 
@@ -47,9 +52,11 @@ class Fanout:
         heartbeat_timeout_s: float = HEARTBEAT_TIMEOUT_S,
         interest_ttl_s: float = INTEREST_TTL_S,
         start_timeout_s: float = START_TIMEOUT_S,
+        history: History | None = None,
         clock: Clock | None = None,
     ) -> None:
         self._collector = collector
+        self._history = history
         self._streams = streams
         self._limits = limits or Limits()
         self._default_depth = default_depth
@@ -330,7 +337,11 @@ class Fanout:
         return failures
 
     def _attach(self, stream: Stream, topic: Topic, topic_id: int, delivery: Delivery) -> None:
-        stream.held[topic] = Held(topic_id, delivery)
+        held, before = Held(topic_id, delivery), stream.held.get(topic)
+        stream.held[topic] = held
+        if delivery.start_ns is not None and before is None:
+            self._spawn(self._from_past(stream, topic, held, delivery.start_ns), stream.tasks)
+            return
         self._streams.attach(
             stream.stream_id,
             topic_id,
@@ -340,6 +351,54 @@ class Fanout:
             # A state is worth having at once; an old trade is not news.
             from_latest=topic.data_type not in EVENTS,
         )
+
+    async def _from_past(self, stream: Stream, topic: Topic, held: Held, start_ns: int) -> None:
+        """Send a stream the past of a topic, and let it go on with the present right behind that."""
+        try:
+            if self._history is None:
+                raise Unobtainable(NO_HISTORY, Status.UNIMPLEMENTED)
+            past = await asyncio.to_thread(self._history.past, topic, start_ns, held.delivery.depth)
+            for _ in range(_SEAM_TRIES):
+                if not await asyncio.to_thread(self._push, stream, topic, held, past):
+                    return
+                if self._resume(stream, held, past.last_sequence):
+                    return
+                # The topic was faster than the disk: what is missing is in the journal by now.
+            raise Unobtainable(
+                f"{topic} moves faster than its past can be read; subscribe without 'start'", Status.UNAVAILABLE
+            )
+        except Unobtainable as refusal:
+            self._refuse(stream, refusal.status, refusal.message)
+        except RavenError as error:
+            self._refuse(stream, Status.UNAVAILABLE, error.message)
+        except TimeoutError:
+            self._refuse(
+                stream, Status.RESOURCE_EXHAUSTED, f"the past of {topic} waits for a client that takes nothing"
+            )
+        except Exception:
+            log.exception("the past of a topic could not be sent", topic=topic.name, stream=stream.stream_id)
+            self._refuse(stream, Status.INTERNAL, "the server failed on the past; its log has the details")
+
+    def _push(self, stream: Stream, topic: Topic, held: Held, past: Past) -> bool:
+        """Send what there is; False when nobody wants it any more. Runs on a thread."""
+        for piece in past.pieces():
+            if stream.held.get(topic) is not held or not self._streams.push(stream.stream_id, piece, _PUSH_TIMEOUT_S):
+                return False
+        return stream.held.get(topic) is held
+
+    def _resume(self, stream: Stream, held: Held, after: int) -> bool:
+        delivery = held.delivery
+        try:
+            return self._streams.resume(
+                stream.stream_id,
+                held.topic_id,
+                after,
+                depth=delivery.depth,
+                conflate_ms=delivery.conflate_ms,
+                overflow=delivery.overflow,
+            )
+        except KeyError:
+            raise Unobtainable("the topic has just ended; subscribe again", Status.UNAVAILABLE) from None
 
     async def _acquire_all(self, holder: str, topics: Mapping[Topic, Delivery], failures: Failures) -> dict[Topic, int]:
         """Acquire topics side by side; what fails is added to `failures`."""

@@ -23,7 +23,8 @@ from typing import IO
 
 from raven._core import Collector, Hub, __version__
 from raven.clock import Clock, SystemClock
-from raven.errors import ConfigurationError, InternalError
+from raven.errors import ConfigurationError, DatabaseConnection, InternalError
+from raven.journal.cursors import Position
 from raven.journal.reading import JournalTopic, unfinished_topics
 from raven.journal.schema import record_batch
 from raven.journal.segment import FORMAT, META, Damage, SegmentWriter, cut_torn_tail, segments_in
@@ -97,6 +98,9 @@ class Journal:
         self._lock: IO[str] | None = None
         self._retry_at = 0.0
         self._stopping = threading.Event()
+        self._turns = threading.Condition()
+        self._is_wanted = False
+        self._begun = self._done = 0
         self._thread = threading.Thread(target=self._work, name="journal", daemon=True)
         self._failure: BaseException | None = None
         self.status = JournalStatus()
@@ -109,9 +113,37 @@ class Journal:
         await asyncio.to_thread(self.open)
         self._thread.start()
 
+    @property
+    def run(self) -> str:
+        """What this run is called in the column `run`."""
+        return self._run
+
+    @property
+    def end(self) -> Position:
+        """Where the next record will stand; everything before it is on the disk."""
+        segment = self._segment
+        return Position(self._number, offset=segment.size) if segment else Position(self._number + 1)
+
+    def commit_now(self, timeout_s: float = 5.0) -> Position:
+        """Wait until everything published before this call is on the disk; return the end of the journal then.
+
+        For other threads. Raises: DatabaseConnection when that takes too long or the journal cannot write.
+        """
+        with self._turns:
+            wanted = self._begun + 1
+            self._is_wanted = True
+            self._turns.notify_all()
+            if not self._turns.wait_for(lambda: self._done >= wanted, timeout_s) or self.status.trouble:
+                raise DatabaseConnection(
+                    f"the journal does not keep up: {self.status.trouble or f'no commit within {timeout_s:g} s'}"
+                )
+            return self.end
+
     async def stop(self) -> None:
         """Keep what was published until now, and close."""
-        self._stopping.set()
+        with self._turns:
+            self._stopping.set()
+            self._turns.notify_all()
         if self._thread.is_alive():
             await asyncio.to_thread(self._thread.join)
         self.close()
@@ -178,9 +210,18 @@ class Journal:
         try:
             # Twice as often as promised: the commit itself takes time too.
             for number in itertools.count():
-                if self._stopping.wait(self._commit_interval_s / 2):
-                    return
-                self.turn(follow=number % _FOLLOW_EVERY == 0)
+                with self._turns:
+                    self._turns.wait_for(
+                        lambda: self._is_wanted or self._stopping.is_set(), self._commit_interval_s / 2
+                    )
+                    if self._stopping.is_set():
+                        return
+                    is_wanted, self._is_wanted = self._is_wanted, False
+                    self._begun += 1
+                self.turn(follow=is_wanted or number % _FOLLOW_EVERY == 0)
+                with self._turns:
+                    self._done = self._begun
+                    self._turns.notify_all()
         except BaseException as error:
             self._failure = error
             raise

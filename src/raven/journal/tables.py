@@ -10,10 +10,11 @@ from collections.abc import Callable, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raven.journal.schema import SCHEMAS
 from raven.records import FUNDING_SCALE, GapReason, Kind
 from raven.topics import DataType
 
-__all__ = ["DECIMAL", "table_of"]
+__all__ = ["DECIMAL", "records_of", "table_of"]
 
 _NS = pa.timestamp("ns", tz="UTC")
 _MS = pa.timestamp("ms", tz="UTC")
@@ -150,3 +151,93 @@ _BODIES: dict[Kind, Callable[[Columns], Columns]] = {
     Kind.LIQUIDATION: _liquidations,
     Kind.GAP: _gaps,
 }
+
+
+def records_of(kind: Kind, table: pa.Table) -> pa.Table:
+    """Return the words that `table_of` made a table of, with the columns of `raven.journal.schema.SCHEMAS`.
+
+    The topic is 0, and each column has the smallest scale at which all its values are exact.
+    """
+    arrays = {name: _plain(table[name]) for name in table.column_names}
+    prices, quantities = _SCALED.get(kind, ((), ()))
+    scales = {"price_scale": _scale(arrays, prices), "quantity_scale": _scale(arrays, quantities)}
+    columns: Columns = {
+        "topic": pa.repeat(pa.scalar(0, pa.uint32()), len(table)),
+        "recv_ns": arrays["recv_time"].cast(pa.int64()),
+        "exchange_ns": arrays["exchange_time"].cast(pa.int64()),
+        **{name: pa.repeat(pa.scalar(scale, pa.uint8()), len(table)) for name, scale in scales.items()},
+        **{name: _words(arrays[name], scales["price_scale"]) for name in prices},
+        **{name: _words(arrays[name], scales["quantity_scale"]) for name in quantities},
+    }
+    for name, (source, convert) in _WORDS.get(kind, {}).items():
+        columns[name] = convert(arrays[source])
+    schema = SCHEMAS[kind]
+    everything = arrays | columns
+    return pa.table([everything[field.name].cast(field.type) for field in schema], schema=schema)
+
+
+def _plain(column: pa.ChunkedArray) -> pa.Array:
+    whole = column.combine_chunks()
+    return whole.cast(whole.type.value_type) if pa.types.is_dictionary(whole.type) else whole
+
+
+def _scale(arrays: Columns, names: Sequence[str]) -> int:
+    """Return the smallest scale that loses no digit of these columns."""
+    scale = 0
+    for name in names:
+        values = arrays[name].flatten() if pa.types.is_list(arrays[name].type) else arrays[name]
+        while not _is_exact(values, scale):
+            scale += 1
+    return scale
+
+
+def _is_exact(values: pa.Array, scale: int) -> bool:
+    try:
+        values.cast(pa.decimal128(38, scale))
+    except pa.ArrowInvalid:
+        return False
+    return True
+
+
+def _words(values: pa.Array, scale: int) -> pa.Array:
+    if pa.types.is_list(values.type):
+        return pa.ListArray.from_arrays(_offsets(values), _words(values.flatten(), scale))
+    here = values.cast(pa.decimal128(38, scale))
+    # The same 128-bit integers, read without a scale.
+    return pa.Array.from_buffers(pa.decimal128(38, 0), len(here), here.buffers(), offset=here.offset).cast(pa.int64())
+
+
+def _is(word: str) -> Callable[[pa.Array], pa.Array]:
+    return lambda values: pc.equal(values, word).cast(pa.int64())
+
+
+def _numbers_of(enum: type[DataType] | type[GapReason]) -> Callable[[pa.Array], pa.Array]:
+    numbers = {one.name.lower(): int(one) for one in enum}
+    # A number without a name stands there as its digits.
+    return lambda values: pa.array(
+        [numbers[name] if name in numbers else int(name) for name in values.to_pylist()], pa.int64()
+    )
+
+
+_SCALED: dict[Kind, tuple[Sequence[str], Sequence[str]]] = {
+    Kind.BOOK: (("bid_prices", "ask_prices"), ("bid_quantities", "ask_quantities")),
+    Kind.TRADE: (("price",), ("quantity",)),
+    Kind.QUOTE: (("bid_price", "ask_price"), ("bid_quantity", "ask_quantity")),
+    Kind.CANDLE: (("open", "high", "low", "close"), ("volume", "buy_volume")),
+    Kind.LIQUIDATION: (("price", "average_price"), ("quantity",)),
+}
+
+
+def _of_funding(values: pa.Array) -> pa.Array:
+    return _words(values, FUNDING_SCALE)
+
+
+_WORDS: dict[Kind, dict[str, tuple[str, Callable[[pa.Array], pa.Array]]]] = {
+    Kind.TRADE: {"taker_sells": ("side", _is("sell"))},
+    Kind.CANDLE: {"open_time_ms": ("open_time", lambda times: times.cast(pa.int64()))},
+    Kind.FUNDING: {name: (name, _of_funding) for name in ("mark_price", "index_price", "rate", "settle_price")}
+    | {"next_funding_ms": ("next_funding_time", lambda times: times.cast(pa.int64()))},
+    Kind.LIQUIDATION: {"is_sell": ("side", _is("sell"))},
+    Kind.GAP: {"data_type": ("data_type", _numbers_of(DataType)), "reason": ("reason", _numbers_of(GapReason))},
+}
+"""By kind and word: the column that says it, and how to read it."""

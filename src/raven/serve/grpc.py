@@ -10,14 +10,28 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 from google.protobuf.message import DecodeError, Message
 
-from raven.fanout import Answer, Fanout, Heartbeat, Refused, Status, Streams, Subscribe, Unsubscribe
+from raven.fanout import (
+    NO_HISTORY,
+    Answer,
+    Fanout,
+    Heartbeat,
+    Question,
+    Refused,
+    Status,
+    Streams,
+    Subscribe,
+    Unsubscribe,
+)
 from raven.observe.logs import get_logger
 from raven.observe.metrics import record_error, record_response
 from raven.proto import subscription_pb2 as wire
+
+if TYPE_CHECKING:
+    from raven._core import Encoded
 
 log = get_logger("serve")
 
@@ -28,12 +42,6 @@ POLL_S = 0.25
 # Calls handed to the loop and not finished. When the loop falls behind, calls wait in the native queue,
 # which is bounded.
 MAX_CALLS_UNDER_WAY = 4096
-
-NO_HISTORY = (
-    "GetHistoricalData is not served yet: this server keeps no history. For live data use StreamMarketData; a later "
-    "release "
-    "answers this call from the journal"
-)
 
 
 class NativeCall(Protocol):
@@ -75,6 +83,9 @@ class NativeServer(Streams, Protocol):
     def fail(self, call_id: int, code: int, message: str) -> None:
         """Answer a call with a status."""
 
+    def reply_piece(self, call_id: int, frames: Encoded, timeout_seconds: float) -> bool:
+        """Send a part of an answer; False when the client has gone. Raises: TimeoutError when it takes nothing."""
+
     def set_serving(self, serving: bool) -> None:
         """Set what the health service says."""
 
@@ -88,6 +99,13 @@ class NativeServer(Streams, Protocol):
         """Stop accepting, send what is there, end every stream with UNAVAILABLE."""
 
 
+class Historian(Protocol):
+    """Whoever answers for the past: `raven.serve.history.JournalHistory` is one."""
+
+    async def answer(self, question: Question, call_id: int, answers: NativeServer) -> int:
+        """Send what is asked for, piece by piece; return how many records that were. Raises: Refused."""
+
+
 class GrpcFace:
     """`MarketDataService` over one native server and one fan-out.
 
@@ -99,8 +117,10 @@ class GrpcFace:
         server: NativeServer,
         fanout: Fanout,
         *,
+        history: Historian | None = None,
         on_response: Callable[[str, float, str], None] = record_response,
     ) -> None:
+        self._history = history
         self._server = server
         self._fanout = fanout
         self._on_response = on_response
@@ -251,8 +271,18 @@ class GrpcFace:
             answer = await self._fanout.unsubscribe(_unsubscribe(_decode(wire.UnsubscribeRequest(), call.payload)))
             return _unsubscribe_response(answer)
         if call.method == "GetHistoricalData":
-            raise Refused(Status.UNIMPLEMENTED, NO_HISTORY)
+            return await self._answer_history(_decode(wire.HistoricalDataRequest(), call.payload), call.call_id)
         raise Refused(Status.UNIMPLEMENTED, f"{call.method} is not served by this server yet")
+
+    async def _answer_history(self, request: wire.HistoricalDataRequest, call_id: int) -> bytes:
+        """Send history piece by piece; what is returned ends the answer."""
+        if self._history is None:
+            raise Refused(Status.UNIMPLEMENTED, NO_HISTORY)
+        question = Question(
+            tuple(request.symbols), tuple(request.data_types), request.start_time, request.end_time, request.limit
+        )
+        await self._history.answer(question, call_id, self._server)
+        return b""
 
 
 def parse_stream_message(payload: bytes) -> Subscribe | Unsubscribe | Heartbeat:

@@ -8,6 +8,7 @@ import json
 import time
 from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -16,10 +17,12 @@ import pytest
 import pytest_asyncio
 
 from raven.fanout import Fanout, Limits, Unobtainable
+from raven.journal import Journal
 from raven.proto import subscription_pb2 as wire
 from raven.proto.market_data_pb2 import MarketDataMessage
 from raven.proto.subscription_pb2_grpc import MarketDataServiceStub
 from raven.serve.grpc import GrpcFace
+from raven.serve.history import JournalHistory
 from raven.topics import DataType
 
 _core = pytest.importorskip("raven._core", reason="the native module is not built; run `make build`")
@@ -148,6 +151,7 @@ class Scene:
     fanout: Fanout
     face: GrpcFace
     port: int
+    journal: Journal | None = None
     channels: list[Any] = field(default_factory=list)
     clients: list[Client] = field(default_factory=list)
 
@@ -209,6 +213,8 @@ class Scene:
         for channel in self.channels:
             await channel.close(None)
         await self.face.drain(1.0)
+        if self.journal is not None:
+            await self.journal.stop()
 
 
 MakeScene = Callable[..., Any]
@@ -220,16 +226,23 @@ async def make_scene() -> AsyncIterator[MakeScene]:
         pytest.skip("the native module was built without the gRPC server; run `make build`")
     made: list[Scene] = []
 
-    async def make(limits: Limits | None = None, listen_port: int = 0, **options: Any) -> Scene:
+    async def make(
+        limits: Limits | None = None, listen_port: int = 0, journal: Path | None = None, **options: Any
+    ) -> Scene:
+        """`journal`: the folder of one that keeps everything and answers for the past."""
         market = Market(_core.Hub())
         # A client that a busy machine starves is not dead; tests about dead peers say so themselves.
         options.setdefault("keepalive_seconds", 60.0)
         server = _core.GrpcServer(market.hub, port=listen_port, **options)
-        fanout = Fanout(market, server, limits=limits)
-        face = GrpcFace(server, fanout)
+        keeper = Journal(market.hub, journal) if journal else None
+        history = JournalHistory(keeper, journal, 20) if keeper and journal else None
+        if keeper is not None:
+            await keeper.start()
+        fanout = Fanout(market, server, limits=limits, history=history)
+        face = GrpcFace(server, fanout, history=history)
         port = await face.start()
         face.set_serving(True)
-        scene = Scene(market, server, fanout, face, port)
+        scene = Scene(market, server, fanout, face, port, journal=keeper)
         made.append(scene)
         return scene
 

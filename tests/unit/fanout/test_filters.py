@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from raven.fanout import Refused, Status
@@ -92,12 +94,13 @@ def test_trades_alone_cannot_be_conflated(filters: dict[str, str]) -> None:
         parse_filters(filters, TRADES)
 
 
-def test_history_is_not_there_yet_and_says_so() -> None:
-    with pytest.raises(Refused) as refusal:
-        parse_filters({"start": "-1h"}, TRADES)
-
-    assert refusal.value.status is Status.UNIMPLEMENTED
-    assert "leave it out" in refusal.value.message
+def test_the_past_may_begin_at_a_moment_or_so_long_ago() -> None:
+    assert parse_filters({"start": "1700000000000"}, TRADES).delivery(TRADES[0]).start_ns == 1_700_000_000 * 10**9
+    an_hour_ago = parse_filters({"start": "-1h"}, TRADES).start_ns
+    assert an_hour_ago is not None
+    assert 0 <= time.time_ns() - 3600 * 10**9 - an_hour_ago < 60 * 10**9
+    with pytest.raises(Refused, match=r"filter 'start': .*yesterday"):
+        parse_filters({"start": "yesterday"}, TRADES)
 
 
 def test_the_reference_table_explains_every_filter() -> None:

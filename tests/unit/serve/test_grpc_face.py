@@ -180,7 +180,7 @@ async def test_history_and_unknown_methods_are_unimplemented_in_words(scene: Sce
     other = await scene.ask("StartCollection", b"")
 
     assert history[0] == Status.UNIMPLEMENTED
-    assert "StreamMarketData" in history[1]
+    assert "set journal.enabled = true" in history[1]
     assert other == (Status.UNIMPLEMENTED, "StartCollection is not served by this server yet")
 
 

@@ -1,0 +1,234 @@
+"""The past of one topic, record by record as it was published, for whoever goes on with the present from there.
+
+Parquet first, then segments, up to what the journal had committed at the moment of looking. The next `read` goes on
+from there. Gap marks stand at their places: between the records that they part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from raven._core import Encoded
+from raven.errors import DataValidation
+from raven.journal.compaction import parquet_folder
+from raven.journal.cursors import Position
+from raven.journal.history import KINDS
+from raven.journal.reading import Batch, JournalTopic, SegmentReader
+from raven.journal.schema import SCHEMAS
+from raven.journal.segment import Damage, frames_of, segments_in
+from raven.journal.tables import records_of
+from raven.records import Flags, Kind
+from raven.topics import DataType
+
+__all__ = ["Past", "Records"]
+
+_BATCH_ROWS = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class Records:
+    """Records of one kind and topic, in the order of their sequences."""
+
+    kind: Kind
+    topic: JournalTopic
+    words: pa.Table
+    """Columns of `raven.journal.schema.SCHEMAS`."""
+
+    def encode(self, *, depth: int = 0) -> Encoded:
+        """Return them as messages for clients, flagged as backfilled; `depth` cuts books."""
+        columns = [self.words[field.name].combine_chunks() for field in SCHEMAS[self.kind]]
+        return Encoded(
+            int(self.kind),
+            len(self.words),
+            [memoryview(buffer).cast("B") for buffer in _buffers(self.kind, columns)],
+            venue=self.topic.venue,
+            symbol=self.topic.symbol,
+            data_type=int(self.topic.data_type),
+            depth=depth,
+            flags=int(Flags.BACKFILLED),
+        )
+
+
+class Past:
+    """Reads what a journal has of a symbol. Not thread-safe; blocks on the disk."""
+
+    def __init__(
+        self,
+        journal: Path,
+        symbol: str,
+        data_type: DataType,
+        *,
+        venue: str = "",
+        start_ns: int | None = None,
+        end_ns: int | None = None,
+    ) -> None:
+        """Records that happened from `start_ns` on and before `end_ns`; of every venue if none is named.
+
+        Raises: DataValidation for a type that is not kept.
+        """
+        kind = KINDS.get(data_type)
+        if kind is None:
+            known = ", ".join(one.name for one in KINDS)
+            raise DataValidation(f"{data_type.name} is not kept in journals; kept are {known}")
+        self.last: tuple[str, int] = ("", 0)
+        """Run and sequence of the newest record seen, whatever its time."""
+        self._kind = kind
+        self._journal = journal
+        self._symbol, self._venue, self._data_type = symbol, venue, data_type
+        self._start_ns, self._end_ns = start_ns, end_ns
+        self._position: Position | None = None
+
+    def read(self, until: Position | None = None) -> Iterator[Records]:
+        """Yield what is there and was not read yet; nothing from `until` on, if that is given."""
+        segments = segments_in(self._journal)
+        if self._position is None:
+            yield from self._from_parquet(skip={path.stem for path in segments})
+            self._position = Position()
+        for path in segments:
+            number = int(path.stem)
+            if number < self._position.segment or (until is not None and number > until.segment):
+                continue
+            if number != self._position.segment:
+                self._position = Position(number)
+            end = until.offset if until is not None and number == until.segment else None
+            try:
+                yield from self._from_segment(path, end)
+            except FileNotFoundError:
+                # It has become Parquet since we looked.
+                yield from self._from_parquet(only=path.stem)
+
+    # --- segments ---------------------------------------------------------------------------------------
+
+    def _from_segment(self, path: Path, end: int | None) -> Iterator[Records]:
+        assert self._position is not None, "read sets it"
+        reader = SegmentReader(path)
+        if self._position.offset:
+            reader.learn_from_all()
+        # Gap marks follow the records of their commit in a frame of their own.
+        held: Records | None = None
+        for frame in frames_of(path, self._position.offset, self._position.frame):
+            if isinstance(frame, Damage):
+                reader.take(frame, ())
+                continue
+            if end is not None and frame.end > end:
+                break
+            taken = reader.take(frame, (self._kind, Kind.GAP))
+            self._position = Position(int(path.stem), frame.number + 1, frame.end)
+            if not isinstance(taken, Batch):
+                continue
+            for records in self._of_topic(taken):
+                if records.kind is Kind.GAP:
+                    yield from self._cut(_interleaved(held, records))
+                    held = None
+                else:
+                    yield from self._cut([held] if held else [])
+                    held = records
+        yield from self._cut([held] if held else [])
+
+    def _of_topic(self, batch: Batch) -> Iterator[Records]:
+        wanted: dict[JournalTopic, list[int]] = {}
+        for number, topic in batch.topics.items():
+            if (topic.symbol, topic.data_type) == (self._symbol, self._data_type) and self._venue in ("", topic.venue):
+                wanted.setdefault(topic, []).append(number)
+        words = pa.table(batch.records)
+        for topic, numbers in wanted.items():
+            rows = words.filter(pc.is_in(words["topic"], pa.array(numbers, pa.uint32())))
+            if len(rows):
+                self._note(batch.run, rows)
+                yield Records(batch.kind, topic, rows)
+
+    # --- Parquet ----------------------------------------------------------------------------------------
+
+    def _from_parquet(self, *, skip: set[str] | None = None, only: str = "*") -> Iterator[Records]:
+        name, venue = self._data_type.name.lower(), self._venue or "*"
+        pattern = f"date=*/venue={venue}/type={name}/symbol={self._symbol}/{only}.parquet"
+        for path in sorted(parquet_folder(self._journal).glob(pattern), key=lambda path: (path.stem, path)):
+            if path.stem in (skip or ()):
+                continue
+            topic = JournalTopic(path.parents[2].name.partition("=")[2], self._symbol, self._data_type)
+            beside = path.parents[2] / "type=gaps" / path.parent.name / path.name
+            gaps = self._gaps(beside) if beside.exists() else None
+            with pq.ParquetFile(path) as file:
+                for batch in file.iter_batches(_BATCH_ROWS):
+                    table = pa.table(batch)
+                    rows = records_of(self._kind, table)
+                    if len(rows):
+                        self._note(table["run"][-1].as_py(), rows)
+                    records = Records(self._kind, topic, rows)
+                    if gaps is None or not len(gaps):
+                        yield from self._cut([records])
+                        continue
+                    is_here = pc.less_equal(gaps["recv_ns"], rows["recv_ns"][-1])
+                    here, gaps = gaps.filter(is_here), gaps.filter(pc.invert(is_here))
+                    yield from self._cut(_interleaved(records, Records(Kind.GAP, topic, here)))
+            if gaps is not None and len(gaps):
+                yield from self._cut([Records(Kind.GAP, topic, gaps)])
+
+    def _gaps(self, path: Path) -> pa.Table:
+        table = pq.read_table(path, partitioning=None)
+        return records_of(Kind.GAP, table.filter(pc.equal(table["data_type"], self._data_type.name.lower())))
+
+    # --- both -------------------------------------------------------------------------------------------
+
+    def _note(self, run: str, words: pa.Table) -> None:
+        newest = pc.max(words["sequence"]).as_py()
+        self.last = (run, max(newest, self.last[1]) if run == self.last[0] else newest)
+
+    def _cut(self, all_records: list[Records]) -> Iterator[Records]:
+        """Keep what happened in the time that is wanted."""
+        for records in all_records:
+            words = records.words
+            if self._start_ns is not None:
+                words = words.filter(pc.greater_equal(_times(words), self._start_ns))
+            if self._end_ns is not None:
+                words = words.filter(pc.less(_times(words), self._end_ns))
+            if len(words):
+                yield Records(records.kind, records.topic, words)
+
+
+def _times(words: pa.Table) -> pa.ChunkedArray:
+    """Return when records happened; when they arrived where the venue does not say."""
+    return pc.if_else(pc.equal(words["exchange_ns"], 0), words["recv_ns"], words["exchange_ns"])
+
+
+def _interleaved(records: Records | None, gaps: Records) -> list[Records]:
+    """Put gap marks between the records that they part. There are few of them."""
+    if records is None:
+        return [gaps]
+    parts, done = [], 0
+    sequences, arrivals = records.words["sequence"], records.words["recv_ns"]
+    for row in range(len(gaps.words)):
+        gap = gaps.words.slice(row, 1)
+        sequence = gap["sequence"][0].as_py()
+        # A mark of the journal's own has no sequence: it stands where it was made.
+        is_before = pc.less(sequences, sequence) if sequence else pc.less_equal(arrivals, gap["recv_ns"][0].as_py())
+        until = max(done, pc.sum(is_before).as_py() or 0)
+        parts += [Records(records.kind, records.topic, records.words.slice(done, until - done))]
+        parts += [Records(Kind.GAP, gaps.topic, gap)]
+        done = until
+    parts.append(Records(records.kind, records.topic, records.words.slice(done)))
+    return [part for part in parts if len(part.words)]
+
+
+def _buffers(kind: Kind, columns: list[pa.Array]) -> list[pa.Buffer]:
+    """Return the bytes of columns as `Collector.take` hands them out."""
+    if kind is not Kind.BOOK:
+        return [_bytes(column) for column in columns]
+    head, sides = columns[:8], (columns[8:11], columns[11:14])
+    buffers = [_bytes(column) for column in head]
+    for prices, quantities, proven in sides:
+        lengths = pc.list_value_length(prices).cast(pa.int32())
+        offsets = pa.concat_arrays([pa.array([0], pa.int32()), pc.cumulative_sum(lengths)])
+        buffers += [_bytes(offsets), _bytes(prices.flatten()), _bytes(quantities.flatten()), _bytes(proven)]
+    return buffers
+
+
+def _bytes(column: pa.Array) -> pa.Buffer:
+    width = column.type.bit_width // 8
+    return column.buffers()[1].slice(column.offset * width, len(column) * width)

@@ -1,0 +1,193 @@
+"""The past over gRPC: what was asked for and nothing else, and a present that goes on from it without a seam."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import random
+import time
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import pytest
+
+from raven.fanout import Limits
+from raven.journal import Journal, compact
+from raven.proto import subscription_pb2 as wire
+from raven.proto.market_data_pb2 import MarketDataMessage
+from raven.records import Flags
+from raven.topics import DataType
+
+from .conftest import MakeScene, Scene
+
+TRADES, BOOKS = int(DataType.TRADES), int(DataType.ORDERBOOK)
+
+
+@pytest.fixture
+async def scene(make_scene: MakeScene, tmp_path: Path) -> Scene:
+    made: Scene = await make_scene(journal=tmp_path / "journal")
+    return made
+
+
+async def ask(scene: Scene, **fields: Any) -> list[MarketDataMessage]:
+    request = wire.HistoricalDataRequest(**{"symbols": ["BTCUSDT"], "data_types": [TRADES]} | fields)
+    return [message async for message in scene.stub().GetHistoricalData(request)]
+
+
+def trade_ids(messages: list[MarketDataMessage]) -> list[int]:
+    return [int(message.trade.trade_id) for message in messages]
+
+
+async def test_what_was_just_published_is_history_already(scene: Scene) -> None:
+    scene.market.trades("BTCUSDT", 1000)
+    messages = await ask(scene)
+    assert trade_ids(messages) == list(range(1, 1001))
+    first = messages[0]
+    assert (first.venue, first.producer, first.trade.symbol) == ("binance_futures", "raven", "BTCUSDT")
+    assert (first.trade.price, first.trade.quantity, first.sequence) == (61_000.5, 0.25, 1)
+    assert first.flags & Flags.BACKFILLED
+
+
+async def test_a_range_has_its_start_and_not_its_end(scene: Scene) -> None:
+    writer = scene.market.writer("BTCUSDT")
+    for number in range(1, 11):
+        at = number * 1_000_000_000
+        writer.trade(at, at, number, 1, 1, price_scale=0, quantity_scale=0, taker_sells=False)
+    assert trade_ids(await ask(scene, start_time=3000, end_time=6000)) == [3, 4, 5]
+    assert trade_ids(await ask(scene, end_time=3000)) == [1, 2]
+    assert trade_ids(await ask(scene, start_time=9000)) == [9, 10]
+    assert trade_ids(await ask(scene, limit=4)) == [1, 2, 3, 4]
+    assert trade_ids(await ask(scene, start_time=2000, limit=2)) == [2, 3]
+    assert trade_ids(await ask(scene, start_time=11_000)) == []
+
+
+async def test_symbols_and_types_come_one_after_the_other(scene: Scene) -> None:
+    scene.market.trades("BTCUSDT", 3)
+    scene.market.trades("ETHUSDT", 2)
+    scene.market.move_book()
+    messages = await ask(scene, symbols=["ethusdt", "BTCUSDT", "BOOKUSDT"], data_types=[TRADES, BOOKS])
+    found = [(message.WhichOneof("data"), (message.trade or message.orderbook).symbol) for message in messages]
+    assert found[:5] == [("trade", "ETHUSDT")] * 2 + [("trade", "BTCUSDT")] * 3
+    assert {kind for kind, _ in found[5:]} == {"orderbook"}
+    assert len(messages[-1].orderbook.bids) == 20
+
+
+async def test_what_earlier_runs_have_kept_is_there_whether_compacted_or_not(
+    make_scene: MakeScene, tmp_path: Path
+) -> None:
+    for first in (1, 101, 201):
+        earlier: Scene = await make_scene(journal=tmp_path)
+        earlier.market.trades("BTCUSDT", 100, first)
+        assert earlier.journal is not None
+        await earlier.journal.stop()
+        earlier.journal = None
+    compact(tmp_path)
+    scene: Scene = await make_scene(journal=tmp_path)
+    assert trade_ids(await ask(scene)) == list(range(1, 301))
+    client = await scene.stream(symbols=["BTCUSDT"], data_types=[TRADES], filters={"start": "0"})
+    await scene.until(lambda: len(client.messages) >= 300)
+    scene.market.trades("BTCUSDT", 5, 301)
+    await scene.until(lambda: len(client.messages) >= 305)
+    assert client.trade_ids() == list(range(1, 306))
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"symbols": []}, "symbols has 0 entries"),
+        ({"data_types": []}, "data_types is empty"),
+        ({"data_types": [77]}, "data_types has 77"),
+        ({"start_time": -1}, "start_time is -1"),
+        ({"limit": -1}, "limit is -1"),
+        ({"start_time": 5, "end_time": 5}, "end_time 5 is not after start_time 5"),
+    ],
+)
+async def test_a_question_that_makes_no_sense_is_answered_in_words(
+    scene: Scene, fields: dict[str, Any], words: str
+) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await ask(scene, **fields)
+    assert raised.value.code() is grpc.StatusCode.INVALID_ARGUMENT
+    assert words in str(raised.value.details())
+
+
+async def test_a_client_that_leaves_in_the_middle_costs_nothing(scene: Scene) -> None:
+    scene.market.trades("BTCUSDT", 4000)
+    for first in range(4001, 60_000, 4000):
+        scene.market.trades("BTCUSDT", 4000, first)
+        await asyncio.sleep(0.02)
+    request = wire.HistoricalDataRequest(symbols=["BTCUSDT"] * 200, data_types=[TRADES])
+    for _ in range(8):
+        call = scene.stub().GetHistoricalData(request)
+        assert await call.read()
+        call.cancel()
+    assert len(await ask(scene, limit=10)) == 10, "the next question is answered"
+
+
+@contextlib.asynccontextmanager
+async def flow(scene: Scene, per_second: int, symbol: str = "BTCUSDT") -> AsyncIterator[list[int]]:
+    """Trades of rising ids at a steady rate; yields a list of one: the id of the newest."""
+    newest = [0]
+
+    async def publish() -> None:
+        began = time.monotonic()
+        while True:
+            due = int((time.monotonic() - began) * per_second) - newest[0]
+            for _ in range(due):
+                newest[0] += 1
+                scene.market.trade(symbol, newest[0])
+            await asyncio.sleep(0.001)
+
+    task = asyncio.create_task(publish())
+    try:
+        yield newest
+    finally:
+        task.cancel()
+
+
+async def test_history_then_live_has_no_seam(make_scene: MakeScene, tmp_path: Path, chaos: bool) -> None:
+    """Joins at random moments of 20,000 trades a second: everything from the first trade on, once, in order."""
+    tries = 100 if chaos else 10
+    limits = Limits(max_clients=1000)
+    scene: Scene = await make_scene(limits, journal=tmp_path)
+    dice = random.Random(7)
+    async with flow(scene, 20_000) as newest:
+        for _ in range(tries):
+            await asyncio.sleep(dice.uniform(0.0, 0.2))
+            filters = {"start": "-1s", "batch": "1000"}
+            client = await scene.stream(symbols=["BTCUSDT"], data_types=[TRADES], filters=filters)
+            await scene.until(
+                lambda client=client: client.messages and not client.messages[-1].flags & Flags.BACKFILLED
+            )
+            goal = newest[0] + 1000
+            await scene.until(lambda client=client, goal=goal: client.trade_ids()[-1] >= goal)
+            client.call.cancel()
+            ids = client.trade_ids()
+            assert client.messages[0].flags & Flags.BACKFILLED
+            assert not client.messages[-1].flags & Flags.BACKFILLED
+            assert client.lost() == 0
+            assert ids == list(range(ids[0], ids[0] + len(ids)))
+            assert client.ended is None or client.ended.code() is grpc.StatusCode.CANCELLED
+
+
+async def test_a_gap_of_the_past_stands_at_its_place(make_scene: MakeScene, tmp_path: Path) -> None:
+    """A ring that is too small for what is published between two commits: the journal says so, and so does history."""
+    scene: Scene = await make_scene(journal=tmp_path)
+    scene.market.writer("BTCUSDT", 1 << 12)
+    scene.market.trades("BTCUSDT", 5000)
+    await asyncio.to_thread(_commit, scene.journal)
+    scene.market.trades("BTCUSDT", 5, 5001)
+    messages = await ask(scene)
+    gaps = [place for place, message in enumerate(messages) if message.WhichOneof("data") == "gap"]
+    assert len(gaps) == 1
+    gap = messages[gaps[0]].gap
+    assert (gap.reason, gap.count) == ("journal", 5005 - (len(messages) - 1))
+    ids = [int(message.trade.trade_id) for message in messages if message.WhichOneof("data") == "trade"]
+    assert ids == list(range(ids[0], 5006))
+
+
+def _commit(journal: Journal | None) -> None:
+    assert journal is not None
+    journal.commit_now()
