@@ -171,7 +171,7 @@ async def test_a_client_that_only_listens_from_now_on_is_served(scene: Scene) ->
         ),
         ({"symbols": ["NOPEUSDT"], "data_types": [1]}, "NOT_FOUND", "'NOPEUSDT'"),
         ({"symbols": ["BTCUSDT"], "data_types": [6]}, "UNIMPLEMENTED", "WALLET_UPDATES"),
-        ({"symbols": ["BTCUSDT"], "data_types": [1], "filters": {"start": "-1h"}}, "UNIMPLEMENTED", "stores none yet"),
+        ({"symbols": ["BTCUSDT"], "data_types": [1], "filters": {"start": "-1h"}}, "UNIMPLEMENTED", "keeps no history"),
     ],
 )
 async def test_a_stream_ends_with_a_status_that_explains(
