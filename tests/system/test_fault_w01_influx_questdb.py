@@ -109,8 +109,8 @@ async def balance(pipeline: Pipeline, database: Database, name: str, before: Bef
     assert journalled == (pipeline.published, pipeline.published * (pipeline.published + 1) // 2)
     assert stored == journalled
     assert pipeline.letters.letters() == []
-    # Records wait on disk, not in memory.
-    assert pipeline.peak_rss_bytes < before.rss_bytes + 100e6
+    # Records wait on disk; in memory there are two full batches on their way, however long the outage was.
+    assert pipeline.peak_rss_bytes < before.rss_bytes + 250e6
 
 
 async def test_killed_and_back_later(database: Database, tmp_path: Path) -> None:
