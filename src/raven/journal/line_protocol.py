@@ -13,6 +13,8 @@ from typing import NamedTuple
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raven.ports import SinkBatch
+
 __all__ = [
     "BOOK_NUMBERS",
     "Field",
@@ -22,6 +24,7 @@ __all__ = [
     "integer",
     "levels_text",
     "lines",
+    "parts_of",
     "quoted",
 ]
 
@@ -30,6 +33,8 @@ _TEXT = pa.string()
 _DOUBLE_DIGITS = 15
 # Levels of a book that are fields of their own; the whole sides stand beside them as text.
 _BOOK_LEVELS = 5
+# A batch of deep books would otherwise be gigabytes of text.
+_PART_BYTES = 16 << 20
 BOOK_NUMBERS = tuple(
     f"{side}_{what}_{level + 1}"
     for side in ("bid", "ask")
@@ -88,6 +93,14 @@ def lines(measurement: str, tags: Mapping[str, pa.Array], fields: Mapping[str, F
         separator = ","
     parts += [" ", times.cast(pa.int64()).cast(_TEXT), "\n"]
     return Lines(pc.binary_join_element_wise(*parts, "", null_handling="skip"))
+
+
+def parts_of(batch: SinkBatch, max_bytes: int = _PART_BYTES) -> Iterator[SinkBatch]:
+    """Cut a batch into parts of about so many bytes at most, in its order: lines take as much memory once more."""
+    rows = len(batch.records)
+    step = max(1, rows * max_bytes // max(1, batch.records.nbytes))
+    for start in range(0, rows, step):
+        yield SinkBatch(batch.type, batch.records.slice(start, step))
 
 
 def columns_of(table: pa.Table) -> dict[str, pa.Array]:

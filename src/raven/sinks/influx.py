@@ -24,6 +24,7 @@ from raven.journal.line_protocol import (
     has_more_digits_than_a_double,
     integer,
     lines,
+    parts_of,
     quoted,
 )
 from raven.observe import get_logger
@@ -113,13 +114,14 @@ class InfluxSink:
 
     async def write(self, batch: SinkBatch) -> None:
         """Write a batch; the answer to a body means that InfluxDB has synced it."""
-        text = await asyncio.to_thread(influx_lines, batch)
         # Of one bar the last state must win.
         in_order = "open_time" in batch.records.column_names
-        try:
-            await self._writer.write(self._path, self._params, text.bodies(MAX_BODY_BYTES), in_order=in_order)
-        except Refused as refusal:
-            self._judge(refusal, batch)
+        for part in parts_of(batch):
+            text = await asyncio.to_thread(influx_lines, part)
+            try:
+                await self._writer.write(self._path, self._params, text.bodies(MAX_BODY_BYTES), in_order=in_order)
+            except Refused as refusal:
+                self._judge(refusal, part)
 
     def _judge(self, refusal: Refused, batch: SinkBatch) -> None:
         """Tell refusals of records from those that say something about the database."""

@@ -24,6 +24,7 @@ from raven.journal.line_protocol import (
     decimal_text,
     integer,
     lines,
+    parts_of,
     quoted,
 )
 from raven.observe import get_logger
@@ -73,10 +74,11 @@ class QuestdbSink:
         if batch.type not in self._tables:
             await self._prepare(batch)
             self._tables.add(batch.type)
-        text = await asyncio.to_thread(questdb_lines, batch)
         # Of one bar the last state must win.
         in_order = "open_time" in batch.records.column_names
-        await self._writer.write("/write", {"precision": "n"}, text.bodies(MAX_BODY_BYTES), in_order=in_order)
+        for part in parts_of(batch):
+            text = await asyncio.to_thread(questdb_lines, part)
+            await self._writer.write("/write", {"precision": "n"}, text.bodies(MAX_BODY_BYTES), in_order=in_order)
 
     async def close(self) -> None:
         """Close the connections."""

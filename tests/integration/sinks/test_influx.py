@@ -11,6 +11,7 @@ import pyarrow as pa
 import pytest
 from tests.batches import EVERY_TYPE, MS, START_NS, books, candles, quotes, trades
 from tests.servers.influx import InfluxServer, require_influxd
+from tests.servers.influx_v2 import InfluxV2
 
 from raven.errors import DatabaseConnection, DataValidation, NetworkTimeout
 from raven.ports import SinkBatch
@@ -216,3 +217,49 @@ async def test_decimals_beyond_a_double_are_there_as_text(sink: InfluxSink, infl
 
     (row,) = influx_server.query('SELECT "price", "exact" FROM "trades"')
     assert (row["price"], row["exact"]) == (1.2345678901234568, "price=1.234567890123456789")
+
+
+@pytest.fixture
+async def v2(influx_server: InfluxServer) -> AsyncIterator[InfluxV2]:
+    """The endpoint of InfluxDB 2, with a real 1.x behind it."""
+    influx_server.query('CREATE DATABASE "market_data"')
+    made = InfluxV2(influx_server, max_body_bytes=100_000)
+    await made.start()
+    yield made
+    await made.stop()
+
+
+@pytest.mark.parametrize("compressed", [False, True])
+async def test_with_a_token_the_endpoint_of_influxdb_2_is_used(
+    v2: InfluxV2, influx_server: InfluxServer, monkeypatch: pytest.MonkeyPatch, compressed: bool
+) -> None:
+    sink = InfluxSink(v2.url, token=v2.token, org=v2.org, bucket=v2.bucket)
+    monkeypatch.setattr(sink._writer, "_compress", compressed)
+    await sink.open()
+
+    await sink.write(trades(10_000))
+
+    assert influx_server.count("trades") == 10_000
+    assert v2.encodings == {"gzip" if compressed else "identity"}
+    await sink.close()
+
+
+@pytest.mark.parametrize(
+    ("options", "advice"),
+    [
+        ({"token": "wrong"}, "401: unauthorized access; check influx.token"),
+        ({"org": "elsewhere"}, "404: organization .*; check influx.org"),
+        ({"bucket": "other"}, "404: bucket .*bucket 'other' exists"),
+    ],
+)
+async def test_what_a_person_must_put_right_at_influxdb_2_is_said(
+    v2: InfluxV2, options: dict[str, str], advice: str
+) -> None:
+    sink = InfluxSink(v2.url, **({"token": v2.token, "org": v2.org, "bucket": v2.bucket} | options))
+    await sink.open()
+
+    with pytest.raises(DatabaseConnection, match=advice) as raised:
+        await sink.write(trades(1))
+
+    assert v2.token not in str(raised.value)
+    await sink.close()

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import pyarrow as pa
 import pytest
+from tests.batches import books
 
 from raven.journal.line_protocol import (
     Field,
@@ -14,6 +15,7 @@ from raven.journal.line_protocol import (
     integer,
     levels_text,
     lines,
+    parts_of,
     quoted,
 )
 
@@ -116,3 +118,14 @@ def test_no_rows_are_no_bodies() -> None:
     made = lines("m", {}, {"f": integer(pa.array([], pa.int64()))}, pa.array([], pa.int64()))
 
     assert (len(made), list(made.bodies(10))) == (0, [])
+
+
+def test_a_batch_of_deep_books_is_cut_into_parts_that_fit_into_memory() -> None:
+    batch = books(100, levels=500)
+
+    parts = list(parts_of(batch, max_bytes=batch.records.nbytes // 7))
+
+    assert pa.concat_tables([part.records for part in parts]).equals(batch.records)
+    assert 7 <= len(parts) <= 9
+    assert [len(part.records) for part in parts_of(batch)] == [100]
+    assert list(parts_of(books(0))) == []
