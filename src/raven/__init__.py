@@ -15,19 +15,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from raven.app.books import book_at
+    from raven.app.snapshot_service import SnapshotService
     from raven.client import connect
     from raven.errors import RavenError
     from raven.topics import DataType, Topic
 
 __version__ = "0.1.0"
 
-__all__ = ["DataType", "RavenError", "Topic", "__version__", "connect"]
+__all__ = ["DataType", "RavenError", "SnapshotService", "Topic", "__version__", "book_at", "connect"]
 
 # Name → module it is loaded from on first use.
 _LAZY = {
     "DataType": "raven.topics",
     "RavenError": "raven.errors",
+    "SnapshotService": "raven.app.snapshot_service",
     "Topic": "raven.topics",
+    "book_at": "raven.app.books",
     "connect": "raven.client",
 }
 

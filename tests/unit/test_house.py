@@ -119,7 +119,7 @@ def test_every_package_has_its_tests() -> None:
 
 
 def test_the_public_surface_is_a_decision() -> None:
-    assert raven.__all__ == ["DataType", "RavenError", "Topic", "__version__", "connect"]
+    assert raven.__all__ == ["DataType", "RavenError", "SnapshotService", "Topic", "__version__", "book_at", "connect"]
 
 
 @pytest.mark.parametrize("path", [path for path in modules() if path.name == "__init__.py"], ids=module_name)

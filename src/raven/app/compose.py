@@ -22,6 +22,7 @@ from raven.app.from_settings import books_interval_ms, engine_settings, ingest_s
 from raven.app.lifecycle import Lifecycle, run_program
 from raven.app.live import show
 from raven.app.options import RunOptions
+from raven.app.snapshot_service import SnapshotService
 from raven.app.stand_in import StandIn, demo, replay
 from raven.config import Settings
 from raven.config.backends import InfluxSettings, QuestdbSettings, TimescaleSettings
@@ -35,6 +36,7 @@ from raven.observe import (
     Health,
     MonitoringServer,
     NativeCollector,
+    SnapshotCollector,
     Status,
     configure_logs,
     configure_metrics,
@@ -130,6 +132,8 @@ class _Server:
             ),
             history=past,
         )
+        kept = list if self.journal is None else self.journal.books
+        self.snapshots = SnapshotService(self.ingest.engine, self.ingest.instruments, kept)
         self.health = Health("raven", __version__)
         monitoring = settings.monitoring
         self.monitoring = MonitoringServer(
@@ -155,6 +159,7 @@ class _Server:
         lifecycle.add("view", start=lambda: self._start_watching(lifecycle))
         self.health.add_ready_check("grpc", lambda: None if self.face.port else "the gRPC port is not open yet")
         self.health.add_ready_check("books", self._books_not_in_sync)
+        SnapshotCollector(self.snapshots).register(REGISTRY)
         NativeCollector(EngineSource(self.ingest.engine, self._instruments, self.face.stats)).register(REGISTRY)
         return await lifecycle.run()
 

@@ -180,9 +180,7 @@ def replay_files(paths: Sequence[Path], progress: Callable[[int], None] = lambda
     files = replay.files = recording_files(paths)
     venues = sorted({head.venue for head in capture_heads(files)})
     if len(venues) > 1:
-        raise DataValidation(
-            f"a capture of {', '.join(venues)}; replay one, as in {paths[0] / venues[0]}"
-        )
+        raise DataValidation(f"a capture of {', '.join(venues)}; replay one, as in {paths[0] / venues[0]}")
     for line in read_recording(files, on_damage=replay.damage.append):
         replay.feed(line)
         if replay.lines % 1000 == 0:

@@ -97,6 +97,7 @@ class Journal:
         self._run = f"{self._clock.time_ns():x}-{os.getpid()}"
         self._lock: IO[str] | None = None
         self._retry_at = 0.0
+        self._books: list[tuple[str, str, int, int]] = []
         self._stopping = threading.Event()
         self._turns = threading.Condition()
         self._is_wanted = False
@@ -192,6 +193,9 @@ class Journal:
             fresh = []
             if waiting < _BATCH_RECORDS:
                 break
+        if follow:
+            rows = ((self._topics[topic], kept, last_ns) for topic, kept, last_ns in self._collector.books())
+            self._books = [(row[1], row[2], kept, last_ns) for row, kept, last_ns in rows]
         for topic in gone:
             self._collector.remove(topic)
             # What of it could not be kept is still to be said.
@@ -200,9 +204,11 @@ class Journal:
         return kept
 
     def books(self) -> list[tuple[str, str, int, int]]:
-        """Return `(venue, symbol, states taken, receive time of the last)` of every book that is kept."""
-        rows = ((self._topics.get(topic), taken, last_ns) for topic, taken, last_ns in self._collector.books())
-        return [(row[1], row[2], taken, last_ns) for row, taken, last_ns in rows if row is not None]
+        """Return `(venue, symbol, states kept, receive time of the last)` of every book; may be called by any thread.
+
+        As of the last look for new topics, some times a second.
+        """
+        return self._books
 
     # --- inside -----------------------------------------------------------------------------------------
 

@@ -22,6 +22,7 @@ from raven.observe.metrics import (
     record_snapshot_request,
 )
 from raven.observe.native import EngineSource, InstrumentCounts, NativeCollector, NativeCounts, NativeSource
+from raven.observe.snapshots import SnapshotCollector
 
 __all__ = [
     "REGISTRY",
@@ -32,6 +33,7 @@ __all__ = [
     "NativeCollector",
     "NativeCounts",
     "NativeSource",
+    "SnapshotCollector",
     "Status",
     "configure_logs",
     "configure_metrics",

@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from prometheus_client.metrics_core import Metric
 
 from raven.observe import metrics, native
+from raven.observe.snapshots import SnapshotCollector
 
 __all__ = ["reference"]
 
@@ -25,7 +26,11 @@ are summed as `other` and counted in `raven_label_overflows_total`.
 
 def reference() -> str:
     """Return the page."""
-    rows = [*_rows(_python_families()), *_rows(native.NativeCollector(None).describe())]
+    rows = [
+        *_rows(_python_families()),
+        *_rows(native.NativeCollector(None).describe()),
+        *_rows(SnapshotCollector(None).describe()),
+    ]
     return "\n".join([INTRO, *sorted(rows)]) + "\n"
 
 
