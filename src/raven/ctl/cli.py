@@ -12,6 +12,8 @@ from rich.console import Console
 
 from raven import __version__
 from raven.app.commands import HELP_NAMES, Command, Group
+from raven.clock import SystemClock, parse_time
+from raven.ctl import dlq
 from raven.ctl.replay import Replay, replay_files
 from raven.ctl.terminal import figures, print_whole, progress_in
 from raven.errors import RavenError
@@ -29,6 +31,9 @@ app = typer.Typer(
     rich_markup_mode="rich",
     context_settings=HELP_NAMES,
 )
+
+
+app.add_typer(dlq.app)
 
 
 def _show_version(asked: bool) -> None:
@@ -142,6 +147,119 @@ def history(
         typer.secho(f"error: {error}", fg="red", err=True)
         raise typer.Exit(1) from None
     typer.echo(f"{count:,} records" + (f" in {out}" if out and count else ""))
+
+
+@app.command(
+    cls=Command,
+    epilog="A time is one of the exchange's clock.\n\nExamples:\n\n"
+    "  ravenctl book --symbol BTCUSDT --at 2026-11-21T10:00:00.123Z\n\n"
+    "  ravenctl book --symbol BTCUSDT --at -5m --capture data/capture --depth 0 --json",
+)
+def book(
+    symbol: Annotated[str, typer.Option("--symbol", metavar="SYMBOL", help="As the venue writes it.")],
+    at: Annotated[str, typer.Option("--at", metavar="TIME", help="2026-11-20T12:30:00.5Z, or -1h.")],
+    venue: Annotated[str, typer.Option(metavar="VENUE", help="Where several venues have the symbol.")] = "",
+    capture: Annotated[
+        Path | None,
+        typer.Option("--capture", metavar="FOLDER", help="From a capture: every level, exact to the event."),
+    ] = None,
+    folder: Annotated[Path, typer.Option("--journal", metavar="FOLDER", help="See journal.dir.")] = DEFAULT_JOURNAL,
+    depth: Annotated[int, typer.Option(metavar="N", min=0, help="Levels shown; 0: all.")] = 10,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
+) -> None:
+    """Show the order book as of a time, and how exact that is."""
+    from raven.app.books import book_at  # noqa: PLC0415 - as above
+    from raven.ctl import book as page  # noqa: PLC0415
+
+    try:
+        found = book_at(symbol, at, venue=venue, capture=capture, journal=None if capture else folder)
+    except (RavenError, OSError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from None
+    if as_json:
+        document = msgspec.json.format(msgspec.json.encode(page.report(found, depth)), indent=1)
+        sys.stdout.buffer.write(document + b"\n")
+    else:
+        page.show(found, depth)
+
+
+@app.command(
+    cls=Command,
+    epilog="Examples:\n\n  ravenctl rebuild data/capture --journal rebuilt\n\n"
+    "  ravenctl rebuild data/capture --journal books --books-interval-ms 1000",
+)
+def rebuild(
+    captures: Annotated[list[Path], typer.Argument(metavar="CAPTURE", help="What `raven --record` wrote.")],
+    folder: Annotated[Path, typer.Option("--journal", metavar="FOLDER", help="A new folder for the journal.")],
+    books_interval_ms: Annotated[
+        int, typer.Option(metavar="MS", min=0, help="Keep a state of each book so often; 0: every state.")
+    ] = 0,
+) -> None:
+    """Make a journal from a capture: the records that the server published, once more."""
+    from raven.app.rebuild import rebuild as make  # noqa: PLC0415 - as above
+
+    try:
+        with progress_in("messages") as progress:
+            task = progress.add_task("playing", total=None)
+            records, damage = make(
+                captures, folder, books_every_s=books_interval_ms / 1000,
+                progress=lambda messages: progress.update(task, completed=messages),
+            )  # fmt: skip
+    except (RavenError, OSError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from None
+    for one in damage:
+        typer.secho(f"damaged: {one}", fg="yellow", err=True)
+    typer.echo(f"{records:,} records in {folder}")
+
+
+@app.command(
+    cls=Command,
+    epilog="Views: trades, quotes, orderbook, candles_1m, candles_5m, candles_1h, funding_rates, liquidations, gaps."
+    '\n\nExamples:\n\n  ravenctl sql "select symbol, count(*), sum(price * quantity) from trades group by symbol"\n\n'
+    "  ravenctl sql \"select * from trades where symbol = 'BTCUSDT'\" --out trades.parquet",
+)
+def sql(
+    question: Annotated[str, typer.Argument(metavar="SELECT…", help="One statement, in DuckDB's SQL.")],
+    out: Annotated[Path | None, typer.Option(metavar="FILE", help="Write .parquet, .csv or .arrow instead.")] = None,
+    folder: Annotated[Path, typer.Option("--journal", metavar="FOLDER", help="See journal.dir.")] = DEFAULT_JOURNAL,
+) -> None:
+    """Ask a journal in SQL: everything it has, Parquet and fresh segments alike, while the server runs."""
+    from raven.ctl import history as past  # noqa: PLC0415 - as above
+    from raven.ctl import sql as asking  # noqa: PLC0415
+
+    try:
+        answer = asking.ask(folder, question)
+        count = past.write(answer.tables(), out, None) if out else asking.show(answer)
+    except (RavenError, OSError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{count:,} rows" + (f" in {out}" if out and count else ""))
+
+
+@app.command(cls=Command, epilog="Examples:\n\n  ravenctl gaps\n\n  ravenctl gaps BTCUSDT,ETHUSDT --from -1d --json")
+def gaps(
+    symbols: Annotated[str, typer.Argument(metavar="[SYMBOL,…]", help="Only of these symbols.")] = "",
+    start: Annotated[str, typer.Option("--from", metavar="TIME", help="2026-11-20T12:30:00Z, or -1h.")] = "",
+    end: Annotated[str, typer.Option("--to", metavar="TIME", help="The same; gaps seen before then.")] = "",
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")] = False,
+    folder: Annotated[Path, typer.Option("--journal", metavar="FOLDER", help="See journal.dir.")] = DEFAULT_JOURNAL,
+) -> None:
+    """Show what is missing in a journal, of what, and why."""
+    from raven.ctl import gaps as missing  # noqa: PLC0415 - as above
+
+    now_ns = SystemClock().time_ns()
+    try:
+        wanted = {symbol.strip().upper() for symbol in symbols.split(",") if symbol.strip()}
+        limits = [parse_time(moment, now_ns) if moment else None for moment in (start, end)]
+        found = list(missing.gaps_in(folder, wanted, *limits))
+    except (RavenError, OSError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from None
+    if as_json:
+        sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
+    else:
+        missing.show(found)
 
 
 def _with_progress(files: list[Path]) -> Replay:

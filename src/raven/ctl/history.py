@@ -17,7 +17,7 @@ from raven.errors import DataValidation
 from raven.journal.history import Wanted, history
 from raven.topics import DataType
 
-__all__ = ["FORMATS", "read", "show", "write"]
+__all__ = ["FORMATS", "cell", "read", "show", "write"]
 
 _MOST_LEVELS = 2
 # Of interest to programs, not to people at a glance.
@@ -76,7 +76,7 @@ def show(tables: Iterator[pa.Table], limit: int) -> int:
     for name in names:
         shown.add_column(name, no_wrap=True, justify="left" if rows[name].type == pa.string() else "right")
     for row in rows.select(names).to_pylist():
-        shown.add_row(*(_text(value) for value in row.values()))
+        shown.add_row(*(cell(value) for value in row.values()))
     print_whole(Console(), shown)
     return count
 
@@ -99,10 +99,11 @@ def _plain(table: pa.Table, *, times: bool = True) -> pa.Table:
     return table
 
 
-def _text(value: object) -> str:
+def cell(value: object) -> str:
+    """Return a value as a table shows it: no zeros at the end, long lists cut."""
     if isinstance(value, list):
         more = " …" if len(value) > _MOST_LEVELS else ""
-        return " ".join(_text(one) for one in value[:_MOST_LEVELS]) + more
+        return " ".join(cell(one) for one in value[:_MOST_LEVELS]) + more
     text = f"{value:f}" if hasattr(value, "as_tuple") else str(value)
     return text.rstrip("0").rstrip(".") if "." in text and ":" not in text else text
 
