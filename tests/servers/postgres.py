@@ -6,14 +6,16 @@ import os
 import shutil
 import signal
 import subprocess
+import tempfile
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from tests.servers.process import ServerProcess, free_port
 
-__all__ = ["PostgresServer", "postgres_server"]
+__all__ = ["PostgresServer", "folder_for_postgres", "postgres_server"]
 
 _BINARIES = Path("/usr/lib/postgresql")
 
@@ -93,17 +95,22 @@ class PostgresServer(ServerProcess):
 
 
 @pytest.fixture(scope="module")
-def postgres_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PostgresServer]:
+def postgres_server() -> Iterator[PostgresServer]:
     """A server for the tests of one file; skips with the reason where PostgreSQL is not installed."""
     skip_without_postgres()
-    folder = tmp_path_factory.mktemp("postgres")
-    # Its user must be able to reach the folder.
-    for parent in (folder, *folder.parents[:2]):
-        parent.chmod(0o755)
-    server = PostgresServer(folder)
-    server.start()
-    yield server
-    server.stop()
+    with folder_for_postgres() as folder:
+        server = PostgresServer(folder)
+        server.start()
+        yield server
+        server.stop()
+
+
+@contextmanager
+def folder_for_postgres() -> Iterator[Path]:
+    """A folder that the server's user can reach: every start of pytest closes those of pytest to others."""
+    with tempfile.TemporaryDirectory(prefix="raven-postgres-") as name:
+        Path(name).chmod(0o755)
+        yield Path(name) / "server"
 
 
 def skip_without_postgres() -> None:
