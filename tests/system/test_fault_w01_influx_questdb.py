@@ -1,6 +1,6 @@
 """W1: InfluxDB or QuestDB is away while records come. None is lost, none is there twice, and afterwards it catches up.
 
-Short by default: two seconds of outage at 2,000 records a second. The full length is 300 seconds at 20,000.
+Short by default: two seconds of outage at 2,000 records a second. At full length (`--chaos`) 300 seconds at 20,000.
 """
 
 from __future__ import annotations
@@ -25,25 +25,41 @@ from raven.ports import Sink
 from raven.sinks.influx import InfluxSink
 from raven.sinks.questdb import QuestdbSink
 
-IS_FULL_LENGTH = bool(os.environ.get("RAVEN_CHAOS"))
-OUTAGE_S, RATE = (300.0, 20_000) if IS_FULL_LENGTH else (2.0, 2_000)
-ANSWER_TIMEOUT_S = 10.0 if IS_FULL_LENGTH else 1.0
-CATCH_UP_S = 300.0 if IS_FULL_LENGTH else 60.0
+pytestmark = [pytest.mark.fault("W1"), pytest.mark.timeout(1200)]
 
-pytestmark = pytest.mark.timeout(1200)
+
+@dataclass(frozen=True, slots=True)
+class Length:
+    """How much a test asks for."""
+
+    outage_s: float = 2.0
+    rate: int = 2_000
+    """Records a second."""
+    answer_timeout_s: float = 1.0
+    catch_up_s: float = 60.0
+    kills: int = 3
+
+
+FULL = Length(outage_s=300.0, rate=20_000, answer_timeout_s=10.0, catch_up_s=300.0, kills=20)
+
+
+@pytest.fixture
+def length(chaos: bool) -> Length:
+    return FULL if chaos else Length()
 
 
 class Influx:
     """The real thing, and how to ask it what it has."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, length: Length) -> None:
         require_influxd()
         self.server = InfluxServer(folder)
         # What one test needs in all.
-        self.disk = "2g" if IS_FULL_LENGTH else "24m"
+        self.disk = "2g" if length is FULL else "24m"
+        self._length = length
 
     def sink(self, url: str = "") -> Sink:
-        return InfluxSink(url or self.server.url, answer_timeout_s=ANSWER_TIMEOUT_S)
+        return InfluxSink(url or self.server.url, answer_timeout_s=self._length.answer_timeout_s)
 
     def totals(self) -> tuple[int, int]:
         """Return the number of trades and the sum of their ids."""
@@ -54,13 +70,14 @@ class Influx:
 class Questdb:
     """As above."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, length: Length) -> None:
         require_questdb()
         self.server = QuestdbServer(folder)
-        self.disk = "4g" if IS_FULL_LENGTH else "1g"
+        self.disk = "4g" if length is FULL else "1g"
+        self._length = length
 
     def sink(self, url: str = "") -> Sink:
-        return QuestdbSink(url or self.server.url, answer_timeout_s=ANSWER_TIMEOUT_S)
+        return QuestdbSink(url or self.server.url, answer_timeout_s=self._length.answer_timeout_s)
 
     def totals(self) -> tuple[int, int]:
         self.server.count("trades")
@@ -72,8 +89,8 @@ Database = Influx | Questdb
 
 
 @pytest.fixture(params=[Influx, Questdb])
-def database(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Database]:
-    made: Database = request.param(tmp_path / "server")
+def database(request: pytest.FixtureRequest, tmp_path: Path, length: Length) -> Iterator[Database]:
+    made: Database = request.param(tmp_path / "server", length)
     made.server.start()
     yield made
     made.server.stop()
@@ -87,24 +104,24 @@ class Before:
     rss_bytes: int
 
 
-async def live_before(pipeline: Pipeline) -> Before:
+async def live_before(pipeline: Pipeline, length: Length) -> Before:
     """Write for a while, as on any day."""
-    await pipeline.publish_for(OUTAGE_S / 10, RATE)
+    await pipeline.publish_for(length.outage_s / 10, length.rate)
     await pipeline.all_written()
     return Before(pipeline.published, pipeline.peak_rss_bytes)
 
 
-async def balance(pipeline: Pipeline, database: Database, name: str, before: Before) -> None:
+async def balance(pipeline: Pipeline, database: Database, length: Length, name: str, before: Before) -> None:
     """Wait for the rest while more comes, then compare the database with the journal, to the unit."""
     behind, began = pipeline.published - before.published, time.monotonic()
-    await pipeline.publish_for(OUTAGE_S / 20, RATE)
-    await pipeline.all_written(CATCH_UP_S)
+    await pipeline.publish_for(length.outage_s / 20, length.rate)
+    await pipeline.all_written(length.catch_up_s)
     took = time.monotonic() - began
     journalled, stored = pipeline.journalled(), database.totals()
     print(
-        f"W1 {type(database).__name__} {name}: outage {OUTAGE_S:g} s at {RATE}/s, journal {journalled[0]}, database "
-        f"{stored[0]}, {behind} behind, caught up within {took:.1f} s, memory {before.rss_bytes / 1e6:.0f} MB before "
-        f"and {pipeline.peak_rss_bytes / 1e6:.0f} MB at most"
+        f"W1 {type(database).__name__} {name}: outage {length.outage_s:g} s at {length.rate}/s,",
+        f"journal {journalled[0]}, database {stored[0]}, {behind} behind, caught up within {took:.1f} s,",
+        f"memory {before.rss_bytes / 1e6:.0f} MB before and {pipeline.peak_rss_bytes / 1e6:.0f} MB at most",
     )
     assert journalled == (pipeline.published, pipeline.published * (pipeline.published + 1) // 2)
     assert stored == journalled
@@ -113,67 +130,69 @@ async def balance(pipeline: Pipeline, database: Database, name: str, before: Bef
     assert pipeline.peak_rss_bytes < before.rss_bytes + 250e6
 
 
-async def test_killed_and_back_later(database: Database, tmp_path: Path) -> None:
+async def test_killed_and_back_later(database: Database, length: Length, tmp_path: Path) -> None:
     async with Pipeline(tmp_path, database.sink()) as pipeline:
-        before = await live_before(pipeline)
+        before = await live_before(pipeline, length)
 
         database.server.kill()
-        await pipeline.publish_for(OUTAGE_S, RATE)
+        await pipeline.publish_for(length.outage_s, length.rate)
         assert pipeline.opened_breaker
         await asyncio.to_thread(database.server.start)
 
-        await balance(pipeline, database, "kill -9", before)
+        await balance(pipeline, database, length, "kill -9", before)
 
 
-async def test_killed_again_and_again_while_it_writes(database: Database, tmp_path: Path) -> None:
+async def test_killed_again_and_again_while_it_writes(database: Database, length: Length, tmp_path: Path) -> None:
     async with Pipeline(tmp_path, database.sink()) as pipeline:
-        before = await live_before(pipeline)
+        before = await live_before(pipeline, length)
 
-        load = asyncio.create_task(pipeline.publish_for(OUTAGE_S, RATE))
-        for _ in range(20 if IS_FULL_LENGTH else 3):
-            await asyncio.sleep(OUTAGE_S / 40)
+        load = asyncio.create_task(pipeline.publish_for(length.outage_s, length.rate))
+        for _ in range(length.kills):
+            await asyncio.sleep(length.outage_s / 40)
             database.server.kill()
             await asyncio.to_thread(database.server.start)
         await load
 
-        await balance(pipeline, database, "kill -9 again and again", before)
+        await balance(pipeline, database, length, "kill -9 again and again", before)
 
 
-async def test_hanging_and_going_on_later(database: Database, tmp_path: Path) -> None:
+async def test_hanging_and_going_on_later(database: Database, length: Length, tmp_path: Path) -> None:
     async with Pipeline(tmp_path, database.sink()) as pipeline:
-        before = await live_before(pipeline)
+        before = await live_before(pipeline, length)
 
         database.server.suspend()
-        await pipeline.publish_for(OUTAGE_S, RATE)
+        await pipeline.publish_for(length.outage_s, length.rate)
         await until(lambda: pipeline.opened_breaker)
         database.server.resume()
 
-        await balance(pipeline, database, "SIGSTOP", before)
+        await balance(pipeline, database, length, "SIGSTOP", before)
 
 
-async def test_out_of_reach_and_back_later(database: Database, tmp_path: Path) -> None:
+async def test_out_of_reach_and_back_later(database: Database, length: Length, tmp_path: Path) -> None:
     async with (
         ChaosProxy(URL(database.server.url).port or 0) as proxy,
         Pipeline(tmp_path, database.sink(f"http://127.0.0.1:{proxy.port}")) as pipeline,
     ):
-        before = await live_before(pipeline)
+        before = await live_before(pipeline, length)
 
         proxy.fault = Fault(refuse=True)
         proxy.cut()
-        await pipeline.publish_for(OUTAGE_S, RATE)
+        await pipeline.publish_for(length.outage_s, length.rate)
         assert pipeline.opened_breaker
         proxy.fault = Fault()
 
-        await balance(pipeline, database, "RST", before)
+        await balance(pipeline, database, length, "RST", before)
 
 
-async def test_a_restart_of_ours_in_the_middle_goes_on_where_it_was(database: Database, tmp_path: Path) -> None:
+async def test_a_restart_of_ours_in_the_middle_goes_on_where_it_was(
+    database: Database, length: Length, tmp_path: Path
+) -> None:
     async with Pipeline(tmp_path, database.sink()) as pipeline:
-        pipeline.publish(5 * RATE)
+        pipeline.publish(5 * length.rate)
         await until(lambda: pipeline.persistence and pipeline.persistence.status.behind_bytes)
         await pipeline.stop_persisting()
 
-        pipeline.publish(RATE)
+        pipeline.publish(length.rate)
         pipeline.persist()
         await pipeline.all_written()
 
@@ -181,15 +200,15 @@ async def test_a_restart_of_ours_in_the_middle_goes_on_where_it_was(database: Da
 
 
 @pytest.fixture
-def on_a_small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[tuple[Database, Path]]:
+def on_a_small_disk(request: pytest.FixtureRequest, tmp_path: Path, length: Length) -> Iterator[tuple[Database, Path]]:
     """A database on a file system of its own with room for little."""
     disk = tmp_path / "disk"
     disk.mkdir()
-    made: Database = request.param(disk / "server")
+    made: Database = request.param(disk / "server", length)
     command = ["mount", "-t", "tmpfs", "-o", f"size={made.disk}", "tmpfs", str(disk)]
     if os.geteuid() != 0 or subprocess.run(command, capture_output=True, check=False).returncode:
         pytest.skip("mounting a tmpfs needs root and a kernel that allows it")
-    made = request.param(disk / "server")
+    made = request.param(disk / "server", length)
     made.server.start()
     yield made, disk
     made.server.stop()
@@ -208,17 +227,17 @@ def on_a_small_disk(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[
     indirect=["on_a_small_disk"],
 )
 async def test_its_disk_is_full_until_somebody_makes_room(
-    on_a_small_disk: tuple[Database, Path], tmp_path: Path, and_then: str
+    on_a_small_disk: tuple[Database, Path], length: Length, tmp_path: Path, and_then: str
 ) -> None:
     """What can be read is not yet durable: InfluxDB 1.6 answers 500 to a batch on a full disk, and yet serves it."""
     database, disk = on_a_small_disk
     async with Pipeline(tmp_path, database.sink()) as pipeline:
-        before = await live_before(pipeline)
+        before = await live_before(pipeline, length)
 
         ballast = disk / "ballast"
         with ballast.open("wb") as file:
             os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(disk).free)
-        await pipeline.publish_for(OUTAGE_S, RATE)
+        await pipeline.publish_for(length.outage_s, length.rate)
         # QuestDB has taken room in advance, and goes on until that is used up.
         while not pipeline.opened_breaker:
             await pipeline.publish_for(1, 50_000)
@@ -231,4 +250,4 @@ async def test_its_disk_is_full_until_somebody_makes_room(
         if and_then != "room":
             await asyncio.to_thread(database.server.start)
 
-        await balance(pipeline, database, f"disk full, then {and_then}", before)
+        await balance(pipeline, database, length, f"disk full, then {and_then}", before)

@@ -17,6 +17,8 @@ from raven.sinks.influx import InfluxSink
 
 __all__ = ["influx_server"]
 
+pytestmark = pytest.mark.fault("W2")
+
 COUNT = 20_000
 
 

@@ -16,6 +16,8 @@ from raven.sinks.questdb import QuestdbSink
 
 __all__ = ["influx_server", "questdb_server"]
 
+pytestmark = pytest.mark.fault("W3")
+
 MS = 1_000_000
 LONG_AGO = 1_500_000_000_000 * MS
 

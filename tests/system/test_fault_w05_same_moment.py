@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
 from tests.pipeline import Pipeline
 from tests.servers.influx import InfluxServer, influx_server
 from tests.servers.questdb import QuestdbServer, questdb_server
@@ -12,6 +13,8 @@ from raven.sinks.influx import InfluxSink
 from raven.sinks.questdb import QuestdbSink
 
 __all__ = ["influx_server", "questdb_server"]
+
+pytestmark = pytest.mark.fault("W5")
 
 MOMENT_NS = 1_700_000_000_000 * 1_000_000
 
