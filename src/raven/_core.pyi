@@ -274,6 +274,9 @@ class Tap:
     def waiting(self) -> int:
         """Bytes that wait to be taken."""
     @property
+    def taken(self) -> int:
+        """Bytes that were taken so far; with those that wait, everything that was appended."""
+    @property
     def lost(self) -> tuple[int, int]:
         """Messages that did not fit, and their bytes."""
 

@@ -53,6 +53,7 @@ struct Inner {
     full: VecDeque<Vec<u8>>,
     spare: Vec<Vec<u8>>,
     waiting: usize,
+    taken: u64,
     /// By connection: what was lost since the last line that said so, and the first and last receive time of it.
     untold: BTreeMap<u32, (Lost, i64, i64)>,
     lost: Lost,
@@ -86,6 +87,7 @@ impl Tap {
                 std::mem::replace(&mut inner.filling, spare)
             });
             inner.waiting -= block.len();
+            inner.taken += block.len() as u64;
             block
         };
         let lines = lines_of(&block);
@@ -101,6 +103,11 @@ impl Tap {
     /// Bytes that wait.
     pub fn waiting(&self) -> usize {
         self.inner().waiting
+    }
+
+    /// Bytes that were taken so far: with those that wait, everything that was appended.
+    pub fn taken(&self) -> u64 {
+        self.inner().taken
     }
 
     /// What did not fit, in all.

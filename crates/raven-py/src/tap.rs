@@ -38,6 +38,11 @@ impl Tap {
     }
 
     #[getter]
+    fn taken(&self) -> u64 {
+        self.inner.taken()
+    }
+
+    #[getter]
     fn lost(&self) -> (u64, u64) {
         let lost = self.inner.lost();
         (lost.messages, lost.bytes)

@@ -117,8 +117,10 @@ class Recorder(Capture):
 
     def sent(self, connection: int, message: bytes) -> None:
         """Take a message of ours."""
-        self._sources[connection].is_connected = True
-        self._note(connection, "sent", message=message.decode("utf-8", "replace"))
+        source = self._sources.get(connection)
+        if source is not None:
+            source.is_connected = True
+            self._note(connection, "sent", message=message.decode("utf-8", "replace"))
 
     def changed_over(self, connection: int) -> None:
         """Take note that the frames to come had been held back."""
@@ -184,6 +186,10 @@ class Recorder(Capture):
         """Write what waits and let go of all files."""
         self._retry_at = 0.0
         self.turn()
+        # What was lost is said when there is room, so the last lines may have come just now.
+        while not self.status.trouble and (parts := self.tap.take()):
+            self._pending.extend(parts)
+            self._write()
         left = self.tap.waiting + sum(len(text) for *_, text in self._pending)
         if left:
             log.error("the end of the capture is lost", bytes=left, reason=self.status.trouble)
@@ -196,11 +202,10 @@ class Recorder(Capture):
         now = self._clock.monotonic()
         if now >= self._retry_at:
             ended = list(self._ended)
-            # What comes meanwhile is for the next turn.
-            left = self.tap.waiting
-            while left > 0 and not self.status.trouble and (parts := self.tap.take()):
-                self._pending.extend(parts)
-                left -= sum(len(text) for *_, text in parts)
+            # All that was told until now; what comes meanwhile is for the next turn.
+            until = self.tap.taken + self.tap.waiting
+            while self.tap.taken < until and not self.status.trouble:
+                self._pending.extend(self.tap.take())
                 if sum(len(text) for *_, text in self._pending) >= _MEMBER_BYTES:
                     self._write()
             if self._pending:

@@ -59,6 +59,21 @@ def test_frames_requests_and_answers_are_kept_byte_for_byte(tmp_path: Path, cloc
     assert (written.status.trouble, written.status.lost) == ("", 0)
 
 
+def test_a_long_queue_is_written_to_its_last_message(tmp_path: Path, clock: ManualClock) -> None:
+    written = recorder(tmp_path, clock)
+    for source in range(3):
+        written.opening(source, VENUE, "market", "ws://x")
+    for number in range(60_000):
+        written.tap.note(number % 3, number, b'{"a message of some length": %d}' % number)
+    for source in range(3):
+        written.closed(source, "ended")
+    written.turn()
+
+    assert (written.status.messages, written.tap.waiting) == (60_000, 0)
+    written.close()
+    assert len(raws(tmp_path)) == 60_000 + 3
+
+
 def test_every_hour_and_every_start_has_files_of_its_own(tmp_path: Path, clock: ManualClock) -> None:
     for _ in range(2):
         written = recorder(tmp_path, clock)
