@@ -12,9 +12,9 @@ import zlib
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
+from urllib.parse import unquote, urlsplit
 
 import aiohttp
-from yarl import URL
 
 from raven.errors import ConfigurationError, DatabaseConnection, DataValidation, NetworkTimeout, RateLimited, RavenError
 
@@ -66,19 +66,20 @@ class HttpWriter:
         connections: int = REQUESTS_AT_ONCE,
         answer_timeout_s: float = ANSWER_TIMEOUT_S,
     ) -> None:
-        address = URL(url)
-        if address.scheme not in ("http", "https") or not address.host:
+        address = urlsplit(url)
+        if address.scheme not in ("http", "https") or not address.hostname:
             raise ConfigurationError(f"{name}.url is not the address of an HTTP server; expected http://host:port")
         self._name = name
         self._advice = advice or {}
         self._at_once = min(connections, REQUESTS_AT_ONCE)
         self._max_body_bytes = MAX_BODY_BYTES
         self._headers = dict(headers or {})
-        if address.user is not None:
-            self._headers.setdefault("Authorization", basic_authorization(address.user, address.password or ""))
-        self._address = address.with_user(None)
+        if address.username is not None:
+            user, password = unquote(address.username), unquote(address.password or "")
+            self._headers.setdefault("Authorization", basic_authorization(user, password))
+        self._address = f"{address.scheme}://{address.netloc.rpartition('@')[2]}{address.path.rstrip('/')}"
         # Within one machine it would only cost time.
-        self._compress = address.host not in ("localhost", "127.0.0.1", "::1")
+        self._compress = address.hostname not in ("localhost", "127.0.0.1", "::1")
         self._timeout = aiohttp.ClientTimeout(total=answer_timeout_s, sock_connect=CONNECT_TIMEOUT_S)
         self._session: aiohttp.ClientSession | None = None
 
@@ -143,11 +144,10 @@ class HttpWriter:
             if self._compress:
                 data = await asyncio.to_thread(zlib.compress, body, _GZIP_LEVEL, _GZIP_WINDOW)
                 headers["Content-Encoding"] = "gzip"
-        url = self._address.joinpath(path.lstrip("/"))
         try:
             # A redirection would carry the credentials to somebody else.
             async with self._session.request(
-                method, url, params=params, data=data, headers=headers, allow_redirects=False
+                method, f"{self._address}{path}", params=params, data=data, headers=headers, allow_redirects=False
             ) as answer:
                 said = await answer.read()
                 if answer.status >= 300:
@@ -174,7 +174,7 @@ class HttpWriter:
         raise DatabaseConnection(f"{message}; {advice}" if advice else message)
 
     def _where(self, path: str) -> str:
-        return f"{self._name}: {self._address.joinpath(path.lstrip('/'))}"
+        return f"{self._name}: {self._address}{path}"
 
 
 def basic_authorization(user: str, password: str) -> str:
