@@ -45,7 +45,7 @@ GROUPS: dict[str, list[tuple[list[str], list[str]]]] = {
         (["system_replay.py"], ["--runs", "1"]),
     ],
     "journal": [(["journal.py"], ["--seconds", "2", "--rounds", "1"])],
-    "sinks": [(["sinks_http.py"], ["--rows", "300000", "--rounds", "1"])],
+    "sinks": [(["sinks.py"], ["--rows", "300000", "--rounds", "1"])],
     "soak": [(["soak.py"], ["--minutes", "2"])],
 }
 ALL = ("engine", "grpc", "latency", "memory", "system", "journal", "sinks", "soak")
