@@ -18,6 +18,7 @@ __all__ = ["rebuild"]
 # Lines between two commits: rings of this size hold what they publish, even if all of it is of one symbol.
 _TURN_LINES = 2_000
 _RING_BYTES = 16 << 20
+_NEW_SYMBOL = b'{"raven":"instrument"'
 
 
 class _CaptureClock:
@@ -59,7 +60,9 @@ def rebuild(
     lines = 0
     for lines, line in enumerate(playback.play(), 1):
         clock.now_ns = max(clock.now_ns, line.recv_ns)
-        if lines % _TURN_LINES == 0:
+        is_new_symbol = line.raw.startswith(_NEW_SYMBOL)
+        if is_new_symbol or lines % _TURN_LINES == 0:
+            # What a symbol publishes is kept from its first record on, even if it is soon dropped.
             store.turn()
             progress(lines)
     store.close()

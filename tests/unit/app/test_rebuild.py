@@ -1,0 +1,103 @@
+"""Whatever goes wrong on the way, a capture through the engine gives the journal of that run, word for word."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.journals import differences, journal_tables
+
+from raven._core import Hub
+from raven.app.rebuild import rebuild
+from raven.errors import ConfigurationError, DataValidation
+from raven.exchange import Exchange, ExchangeConfig
+from raven.exchange.faults.fault import Fault
+from raven.ingest.recorder import Recorder
+from raven.ingest.settings import IngestSettings, VenuePlan
+from raven.ingest.thread import Ingest
+from raven.journal import Journal
+from raven.registry import VENUES, load
+from raven.topics import DataType
+
+VENUE = "binance_futures"
+BTC, ETH = "BTCUSDT", "ETHUSDT"
+
+
+async def until(condition: Callable[[], Any], what: str) -> None:
+    deadline = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < deadline, what
+        await asyncio.sleep(0.005)
+
+
+async def test_after_gaps_garbage_resets_rotation_and_other_symbols_the_records_are_the_same(tmp_path: Path) -> None:
+    async with Exchange(ExchangeConfig(markets=("usdm",), symbols=(BTC, ETH), rate=3000.0)) as exchange:
+        market = exchange.market("usdm")
+        plan = VenuePlan(VENUE, ws_url=market.ws_url, rest_url=market.rest_url, symbols=(BTC,))
+        hub, recorder = Hub(), Recorder(tmp_path / "capture", flush_interval_s=0.02)
+        settings = IngestSettings(linger_s=0.05, reconnect_delay_s=0.1, max_reconnect_delay_s=0.5)
+        ingest = Ingest(hub, [(load(VENUES, VENUE, "venue"), plan)], settings=settings, capture=recorder)
+        journal = Journal(hub, tmp_path / "journal", books_every_s=0.0)
+        await journal.start()
+        await recorder.start()
+        await ingest.start()
+
+        def resyncs() -> int:
+            return sum(counters["resyncs"] for *_, counters in ingest.counters())
+
+        def are_synced() -> bool:
+            return all(state == "synced" for *_, state in ingest.books()) and bool(ingest.books())
+
+        try:
+            await until(are_synced, "the first book")
+            for fault in (
+                Fault("gap", target="btcusdt@depth*", count=2),
+                Fault("malformed", target="btcusdt@*", count=5),
+                Fault("duplicate", target="btcusdt@*", count=5),
+                Fault("reorder", target="btcusdt@aggTrade", count=3),
+                Fault("disconnect"),
+                Fault("reset"),
+            ):
+                before = resyncs()
+                exchange.inject(fault)
+                if fault.kind in ("gap", "disconnect", "reset"):
+                    await until(lambda before=before: resyncs() > before, f"a resync after {fault.kind}")
+                await until(are_synced, f"a book after {fault.kind}")
+                if fault.kind == "duplicate":
+                    await ingest.acquire("somebody", VENUE, ETH, DataType.ORDERBOOK)
+                    await ingest.acquire("somebody", VENUE, ETH, DataType.FUNDING_RATES)
+                    await until(lambda: len(ingest.books()) == 2 and are_synced(), "a second book")
+            await ingest.release_all("somebody")
+            await until(lambda: len(ingest.books()) == 1, "one book")
+            for shard in ingest.feeds[VENUE].shards:
+                ingest._loop.call_soon_threadsafe(shard.rotate)
+            await until(lambda: all(shard.rotations for shard in ingest.feeds[VENUE].shards), "a rotation")
+            count = hub.head(hub.find(VENUE, BTC, DataType.QUOTES) or 0)
+            await until(lambda: hub.head(hub.find(VENUE, BTC, DataType.QUOTES) or 0) > count + 50, "more quotes")
+        finally:
+            await ingest.stop()
+            await recorder.stop()
+            await journal.stop()
+
+    records, damage = await asyncio.to_thread(rebuild, [tmp_path / "capture"], tmp_path / "again")
+
+    assert damage == []
+    live, again = journal_tables(tmp_path / "journal"), journal_tables(tmp_path / "again")
+    assert (VENUE, BTC, "ORDERBOOK", "BOOK") in live
+    assert records == sum(len(table) for table in live.values())
+    assert differences(live, again) == {}
+
+
+def test_what_is_no_capture_and_a_folder_with_a_journal_are_refused(tmp_path: Path) -> None:
+    recording = tmp_path / "a.txt"
+    recording.write_text('5 {"e":1}\n')
+    with pytest.raises(DataValidation, match="no capture"):
+        rebuild([recording], tmp_path / "new")
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old" / "0000000001.segment").touch()
+    with pytest.raises(ConfigurationError, match="a journal already"):
+        rebuild([recording], tmp_path / "old")
