@@ -1,8 +1,9 @@
 """PostgreSQL and TimescaleDB: a table per type in the schema `raven`, written with COPY (deploy/sql/postgres.sql).
 
 Every table has a key, so a record that comes again is recognised. Nearly always none does: a batch is copied straight
-into its table, in one transaction. When the database finds a record that it has, the batch goes through a staging table
-instead, and only what is new is taken over.
+into its table, over two connections at once when it is large, because a connection is served by one core and that is
+what bounds it. When the database finds a record that it has, the batch goes through a staging table instead, and only
+what is new is taken over.
 """
 
 from __future__ import annotations
@@ -37,6 +38,9 @@ _CONNECT_TIMEOUT_S = 5.0
 _ANSWER_TIMEOUT_S = 30.0
 # Rows per piece of a COPY: one is made while the one before is sent.
 _PIECE_ROWS = 12_500
+_CONNECTIONS = 2
+# Batches of fewer rows go over one connection, in one transaction.
+_ROWS_TO_SHARE = 10_000
 # Of times outside these nobody knows what they mean; they go to the default partition.
 _FIRST_DAY = date(2009, 1, 1)
 _DAYS_AHEAD = 2
@@ -133,73 +137,96 @@ def schema_sql(*, hypertables: bool = False) -> str:
 
 
 class PostgresSink:
-    """One connection to one database."""
+    """Two connections to one database."""
 
     def __init__(self, url: str, *, answer_timeout_s: float = _ANSWER_TIMEOUT_S) -> None:
         self._url = url
         self._answer_timeout_s = answer_timeout_s
-        self._connection: asyncpg.Connection | None = None
+        self._connections: list[asyncpg.Connection] = []
         self._has_hypertables = False
         self._partitions: set[str] = set()
 
     async def open(self) -> None:
         """Connect and create what is missing. Raises: ConfigurationError when the tables are of a newer Raven."""
         await self.close()
-        async with _Judging():
-            self._connection = await asyncpg.connect(
-                self._url,
-                timeout=_CONNECT_TIMEOUT_S,
-                command_timeout=self._answer_timeout_s,
-                server_settings={"application_name": "raven", "timezone": "UTC"},
-            )
-            self._has_hypertables = await self._find_timescale(self._connection)
-            async with self._connection.transaction():
-                await self._connection.execute("SELECT pg_advisory_xact_lock($1)", _CREATING)
-                await self._connection.execute(schema_sql(hypertables=self._has_hypertables))
-                version = await self._connection.fetchval("SELECT version FROM raven.schema_version")
-        if version != SCHEMA_VERSION:
+        try:
+            async with _Judging():
+                version = await self._open()
+            if version != SCHEMA_VERSION:
+                raise ConfigurationError(
+                    f"timescale.url: the tables in the schema `raven` are of version {version}, but this Raven writes "
+                    f"{SCHEMA_VERSION}; upgrade Raven, or give it another database"
+                )
+        except RavenError:
             await self.close()
-            raise ConfigurationError(
-                f"timescale.url: the tables in the schema `raven` are of version {version}, but this Raven writes "
-                f"{SCHEMA_VERSION}; upgrade Raven, or give it another database"
-            )
+            raise
 
     async def write(self, batch: SinkBatch) -> None:
-        """Keep every record of the batch; a batch is there wholly or not at all."""
+        """Keep every record of the batch. A small one is there wholly or not at all."""
         table = TABLES.get(batch.type)
         if table is None:
             raise InternalError(f"there is no table for {batch.type!r}; known are {', '.join(TABLES)}")
-        if self._connection is None:
+        if not self._connections:
             await self.open()
-        assert self._connection is not None
+        first = self._connections[0]
         try:
             async with _Judging():
-                await self._prepare_days(self._connection, batch, table)
-                if not table.newest_wins:
-                    try:
-                        await self._copy(self._connection, batch, table)
-                    except asyncpg.UniqueViolationError:
-                        log.info("records came again; what is new of them is taken over", type=batch.type)
-                    else:
-                        return
-                await self._merge(self._connection, batch, table)
+                await self._prepare_days(first, batch, table)
+                if table.newest_wins or not await self._copy(batch, table):
+                    await self._merge(first, batch, table)
         except DataValidation:
             raise
         except RavenError:
-            # What this connection was doing nobody knows.
+            # What these connections were doing nobody knows.
             await self.close()
             raise
 
     async def close(self) -> None:
-        """Let go of the connection."""
-        connection, self._connection = self._connection, None
+        """Let go of the connections."""
+        connections, self._connections = self._connections, []
         self._partitions.clear()
-        if connection is not None:
+        for connection in connections:
             connection.terminate()
 
     # --- inside -----------------------------------------------------------------------------------------
 
-    async def _copy(self, connection: asyncpg.Connection, batch: SinkBatch, table: Table) -> None:
+    async def _open(self) -> int:
+        """Connect, create what is missing, return the version of what is there."""
+        for _ in range(_CONNECTIONS):
+            self._connections.append(await self._connect())
+        first = self._connections[0]
+        self._has_hypertables = await self._find_timescale(first)
+        async with first.transaction():
+            await first.execute("SELECT pg_advisory_xact_lock($1)", _CREATING)
+            await first.execute(schema_sql(hypertables=self._has_hypertables))
+            version: int = await first.fetchval("SELECT version FROM raven.schema_version")
+            return version
+
+    async def _connect(self) -> asyncpg.Connection:
+        return await asyncpg.connect(
+            self._url,
+            timeout=_CONNECT_TIMEOUT_S,
+            command_timeout=self._answer_timeout_s,
+            server_settings={"application_name": "raven", "timezone": "UTC"},
+        )
+
+    async def _copy(self, batch: SinkBatch, table: Table) -> bool:
+        """Copy a batch straight into its table; False when the database has records of it already."""
+        rows = len(batch.records)
+        share = rows if rows < _ROWS_TO_SHARE else -(-rows // len(self._connections))
+        parts = [SinkBatch(batch.type, batch.records.slice(first, share)) for first in range(0, rows, share or 1)]
+        copying = (self._copy_over(one, part, table) for one, part in zip(self._connections, parts, strict=False))
+        # Both come to an end before anything else is sent over their connections.
+        errors = [error for error in await asyncio.gather(*copying, return_exceptions=True) if error is not None]
+        for error in errors:
+            # Repetitions within the batch, in another order, block the two connections mutually.
+            if not isinstance(error, asyncpg.UniqueViolationError | asyncpg.DeadlockDetectedError):
+                raise error
+        if errors:
+            log.info("records came again; what is new of them is taken over", type=batch.type)
+        return not errors
+
+    async def _copy_over(self, connection: asyncpg.Connection, batch: SinkBatch, table: Table) -> None:
         async with connection.transaction():
             await connection.copy_to_table(
                 batch.type, schema_name="raven", columns=list(table.columns), source=_pieces(batch, table)

@@ -103,6 +103,27 @@ async def test_what_it_cannot_keep_is_refused_and_nothing_of_the_batch_stays(
     assert count(postgres_server, "trades") == 5
 
 
+async def test_repetitions_within_a_large_batch_in_whatever_order_are_recognised(
+    sink: PostgresSink,
+    postgres_server: PostgresServer,
+) -> None:
+    once = trades(20_000).records
+    backwards = once.take(list(range(19_999, -1, -1)))
+    await sink.write(SinkBatch("trades", pa.concat_tables([once, backwards])))
+    assert count(postgres_server, "trades") == 20_000
+
+
+async def test_of_a_large_batch_one_record_is_refused_and_the_others_go_in_when_they_come_again(
+    sink: PostgresSink,
+    postgres_server: PostgresServer,
+) -> None:
+    good, bad = trades(30_000), trades(1, first_id=30_001, symbol="nul\x00")
+    with pytest.raises(DataValidation):
+        await sink.write(SinkBatch("trades", pa.concat_tables([good.records, bad.records])))
+    await sink.write(good)
+    assert count(postgres_server, "trades") == 30_000
+
+
 async def test_each_day_has_its_partition_and_nonsense_the_default_one(
     sink: PostgresSink,
     postgres_server: PostgresServer,
