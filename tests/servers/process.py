@@ -37,6 +37,11 @@ class ServerProcess:
         assert self._process is not None, "the server does not run"
         return self._process.pid
 
+    @property
+    def is_running(self) -> bool:
+        """False when it was ended or has ended by itself."""
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start it and return when it answers."""
         with self._log.open("ab") as log:

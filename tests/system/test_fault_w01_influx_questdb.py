@@ -247,7 +247,8 @@ async def test_its_disk_is_full_until_somebody_makes_room(
         ballast.unlink()
         if and_then == "restart":
             await asyncio.to_thread(database.server.stop)
-        if and_then != "room":
+        # A QuestDB whose disk stays full for minutes may end by itself.
+        if not database.server.is_running:
             await asyncio.to_thread(database.server.start)
 
         await balance(pipeline, database, length, f"disk full, then {and_then}", before)
