@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from raven.app.books import book_at
+    from raven.app.history import history
     from raven.app.snapshot_service import SnapshotService
     from raven.client import connect
     from raven.errors import RavenError
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["DataType", "RavenError", "SnapshotService", "Topic", "__version__", "book_at", "connect"]
+__all__ = ["DataType", "RavenError", "SnapshotService", "Topic", "__version__", "book_at", "connect", "history"]
 
 # Name → module it is loaded from on first use.
 _LAZY = {
@@ -33,6 +34,7 @@ _LAZY = {
     "Topic": "raven.topics",
     "book_at": "raven.app.books",
     "connect": "raven.client",
+    "history": "raven.app.history",
 }
 
 

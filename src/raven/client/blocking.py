@@ -64,6 +64,7 @@ class BlockingFeed:
         overflow: Overflow | None = None,
         batch: int = DEFAULT_BATCH,
         heartbeat_ms: int = 2000,
+        start: str | int | None = None,
     ) -> Iterator[Event]:
         """Subscribe and iterate; the arguments are those of `Feed.subscribe`.
 
@@ -79,14 +80,16 @@ class BlockingFeed:
             overflow=overflow,
             batch=batch,
             heartbeat_ms=heartbeat_ms,
+            start=start,
         )
         return self._events(want, silence_s=3 * heartbeat_ms / 1000)
 
     def _events(self, want: Want, silence_s: float) -> Iterator[Event]:
-        outage = Outage(self._settings)
+        outage, live = Outage(self._settings), want.live()
         while not self._closed.is_set():
             try:
                 for message in self._messages(want, silence_s):
+                    want = live
                     if (back := outage.over()) is not None:
                         yield back
                     yield from decode(message)

@@ -128,6 +128,7 @@ class Feed:
         overflow: Overflow | None = None,
         batch: int = DEFAULT_BATCH,
         heartbeat_ms: int = 2000,
+        start: str | int | None = None,
     ) -> Subscription:
         """Subscribe to data types of symbols; iterate over the result to get typed records.
 
@@ -138,6 +139,8 @@ class Feed:
         - `overflow`: what happens if you read too slowly, see docs/reference/grpc.md.
         - `batch`: most messages per network frame; invisible here except in speed. 1 saves some 20 µs of delay and
           limits the rate to some 40,000 messages/s.
+        - `start`: the past first, from then on: ms since 1970, or `"-1h"`; then the present, with no gap and nothing
+          twice. The server needs its journal for it. After a lost connection it goes on live.
         - `heartbeat_ms`: after three of them without a sign of the server the connection counts as lost; 0 turns it
         off.
 
@@ -153,5 +156,6 @@ class Feed:
             overflow=overflow,
             batch=batch,
             heartbeat_ms=heartbeat_ms,
+            start=start,
         )
         return Subscription(self._stub, self._settings, want, silence_s=3 * heartbeat_ms / 1000)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 from raven.errors import ConfigurationError
@@ -40,6 +40,10 @@ class Want:
     symbols: tuple[str, ...]
     kinds: tuple[DataType, ...]
     filters: tuple[tuple[str, str], ...]
+
+    def live(self) -> Want:
+        """Return the same without the past: what a stream asks for that had it and was lost."""
+        return replace(self, filters=tuple(pair for pair in self.filters if pair[0] != "start"))
 
     def message(self, client_id: str) -> wire.SubscriptionRequest:
         """Return the first message of a stream."""
@@ -85,6 +89,7 @@ def build_want(
     overflow: Overflow | None,
     batch: int,
     heartbeat_ms: int,
+    start: str | int | None = None,
 ) -> Want:
     """Check what can be checked here; the server checks the rest and says so.
 
@@ -100,6 +105,7 @@ def build_want(
         "overflow": overflow,
         "batch": batch if batch > 1 else None,
         "heartbeat_ms": heartbeat_ms or None,
+        "start": start,
     }
     filters = tuple((key, str(value)) for key, value in options.items() if value is not None)
     return Want(named, parse_types(types), filters)

@@ -49,10 +49,13 @@ class Subscription:
 
     async def _events(self) -> AsyncIterator[Event]:
         outage = Outage(self._settings)
+        # A stream that has begun had its past: after a lost connection it goes on with the present.
+        want, live = self._want, self._want.live()
         while True:
             try:
-                async with aclosing(self._messages()) as messages:
+                async with aclosing(self._messages(want)) as messages:
                     async for message in messages:
+                        want = live
                         if (back := outage.over()) is not None:
                             yield back
                         for event in decode(message):
@@ -62,7 +65,7 @@ class Subscription:
                 code, details = end.code, end.details
             await asyncio.sleep(outage.lost(code, details))
 
-    async def _messages(self) -> AsyncGenerator[MarketDataMessage, None]:
+    async def _messages(self, want: Want) -> AsyncGenerator[MarketDataMessage, None]:
         """Open the stream once and yield its frames.
 
         Raises: _StreamEnded with its status; a server that fell silent counts as UNAVAILABLE.
@@ -71,7 +74,7 @@ class Subscription:
         self._hung = False
         watchdog = asyncio.create_task(self._watch(call)) if self._silence_s else None
         try:
-            await call.write(self._want.message(self._settings.client_id))
+            await call.write(want.message(self._settings.client_id))
             while True:
                 self._waiting_since = time.monotonic()
                 message = await call.read()
