@@ -244,6 +244,10 @@ class _Server:
         kept = self.journal.status.trouble if self.journal else ""
         journal = [f"journal: {kept}; what comes is lost until it can write"] if kept else []
         databases = (self.sinks.troubles() if self.sinks else {}).items()
+        if self.recorder is not None and self.recorder.status.trouble:
+            journal.append(
+                f"recorder: {self.recorder.status.trouble}; what comes waits in memory as long as there is room"
+            )
         return [*journal, *(f"{name}: {trouble}" for name, trouble in databases if trouble), *self._unreachable()]
 
     def _unreachable(self) -> list[str]:

@@ -64,7 +64,7 @@ def test_options_become_settings(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> N
     code = call(
         monkeypatch, "--host", "0.0.0.0", "--port", "5", "--monitoring-port", "6", "--log-level", "WARN",
         "--max-connections", "7", "--database-url", "http://h:8086", "--venue", "a,b", "--venue", "c",
-        "--symbols", "btcusdt,ethusdt",
+        "--symbols", "btcusdt,ethusdt", "--record", "there",
     )  # fmt: skip
 
     settings = ran.settings
@@ -76,6 +76,7 @@ def test_options_become_settings(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> N
     assert settings.influx.url == "http://h:8086"
     assert settings.feeds.venues == ["a", "b", "c"]
     assert settings.feeds.symbols == ["BTCUSDT", "ETHUSDT"]
+    assert (settings.record.enabled, settings.record.dir) == (True, "there")
 
 
 @pytest.mark.parametrize("written", [["--replay", "a", "b", "c"], ["--replay", "a", "--replay", "b", "--replay", "c"]])

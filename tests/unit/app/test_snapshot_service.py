@@ -40,6 +40,19 @@ def test_a_snapshot_on_demand_is_the_published_book_to_the_digit() -> None:
     assert service.get_metrics().snapshots_captured == 1
 
 
+def test_a_symbol_that_is_collected_anew_is_found_again() -> None:
+    first, second = synced_engine()
+    rows = [((VENUE, "BTCUSDT"), second)]
+    service = raven.SnapshotService(first, lambda: rows)
+    service.capture_snapshot("BTCUSDT")
+
+    first.remove_instrument(second)
+    rows.clear()
+    with pytest.raises(DataValidation, match="no venue"):
+        service.capture_snapshot("BTCUSDT")
+    assert service.get_metrics().snapshots_captured == 1
+
+
 def test_a_book_that_is_not_there_is_said_so() -> None:
     engine = Engine(Hub())
     instrument = engine.add_instrument(engine.add_venue(VENUE, "futures"), "BTCUSDT")
