@@ -9,7 +9,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -61,30 +61,35 @@ class PostgresServer(ServerProcess):
 
     def stop(self) -> None:
         """End it in order, without waiting for who is connected."""
+        self.resume()
         self._end(signal.SIGINT)
 
-    def crash(self) -> None:
+    def kill(self) -> None:
         """Kill the server and all its processes, as a crash does; `start` may follow."""
-        killed = self._signal_all(9)
-        self.kill()
+        killed = self._signal_all(signal.SIGKILL)
+        super().kill()
         # Another server may start only when the last process of this one is gone.
         while any(Path(f"/proc/{pid}").exists() for pid in killed):
             time.sleep(0.01)
         (self._data / "postmaster.pid").unlink(missing_ok=True)
 
-    def freeze(self) -> None:
+    def suspend(self) -> None:
         """Let every process of it hang; connections stay open and nothing answers."""
-        self._signal_all(19)
+        self._signal_all(signal.SIGSTOP)
 
-    def thaw(self) -> None:
+    def resume(self) -> None:
         """Let them go on."""
-        self._signal_all(18)
+        self._signal_all(signal.SIGCONT)
 
-    def _signal_all(self, number: int) -> list[int]:
+    def _signal_all(self, number: signal.Signals) -> list[int]:
+        if not self.is_running:
+            return []
         children = Path(f"/proc/{self.pid}/task/{self.pid}/children").read_text()
         pids = [self.pid, *map(int, children.split())]
         for pid in pids:
-            os.kill(pid, number)
+            # One that has just ended is as it should be.
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
         return pids
 
     def _answers_queries(self) -> bool:

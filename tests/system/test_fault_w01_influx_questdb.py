@@ -1,4 +1,4 @@
-"""W1: InfluxDB or QuestDB is away while records come. None is lost, none is there twice, and afterwards it catches up.
+"""W1: a database is away while records come. None is lost, none is there twice, and afterwards it catches up.
 
 Short by default: two seconds of outage at 2,000 records a second. At full length (`--chaos`) 300 seconds at 20,000.
 """
@@ -11,6 +11,7 @@ import shutil
 import subprocess
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,11 +19,13 @@ import pytest
 from tests.pipeline import Pipeline, until
 from tests.servers.chaos_proxy import ChaosProxy, Fault
 from tests.servers.influx import InfluxServer, require_influxd
+from tests.servers.postgres import PostgresServer, folder_for_postgres, skip_without_postgres
 from tests.servers.questdb import QuestdbServer, require_questdb
 from yarl import URL
 
 from raven.ports import Sink
 from raven.sinks.influx import InfluxSink
+from raven.sinks.postgres import PostgresSink
 from raven.sinks.questdb import QuestdbSink
 
 pytestmark = [pytest.mark.fault("W1"), pytest.mark.timeout(1200)]
@@ -85,12 +88,37 @@ class Questdb:
         return row["points"], row["ids"]
 
 
-Database = Influx | Questdb
+class Postgres:
+    """As above."""
+
+    def __init__(self, folder: Path, length: Length) -> None:
+        skip_without_postgres()
+        self.server = PostgresServer(folder, "min_wal_size=32MB", "max_wal_size=256MB")
+        self.disk = "5g" if length is FULL else "300m"
+        self._length = length
+
+    def sink(self, url: str = "") -> Sink:
+        return PostgresSink(url or self.server.url, answer_timeout_s=self._length.answer_timeout_s)
+
+    def totals(self) -> tuple[int, int]:
+        (row,) = self.server.query("SELECT count(*), sum(id) FROM raven.trades")
+        points, ids = row.split("|")
+        return int(points), int(ids)
 
 
-@pytest.fixture(params=[Influx, Questdb])
-def database(request: pytest.FixtureRequest, tmp_path: Path, length: Length) -> Iterator[Database]:
-    made: Database = request.param(tmp_path / "server", length)
+Database = Influx | Questdb | Postgres
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """Where a server may keep its data, whoever it runs as."""
+    with folder_for_postgres() as folder:
+        yield folder.parent
+
+
+@pytest.fixture(params=[Influx, Questdb, Postgres])
+def database(request: pytest.FixtureRequest, folder: Path, length: Length) -> Iterator[Database]:
+    made: Database = request.param(folder / "server", length)
     made.server.start()
     yield made
     made.server.stop()
@@ -171,7 +199,7 @@ async def test_hanging_and_going_on_later(database: Database, length: Length, tm
 async def test_out_of_reach_and_back_later(database: Database, length: Length, tmp_path: Path) -> None:
     async with (
         ChaosProxy(URL(database.server.url).port or 0) as proxy,
-        Pipeline(tmp_path, database.sink(f"http://127.0.0.1:{proxy.port}")) as pipeline,
+        Pipeline(tmp_path, database.sink(str(URL(database.server.url).with_port(proxy.port)))) as pipeline,
     ):
         before = await live_before(pipeline, length)
 
@@ -200,9 +228,9 @@ async def test_a_restart_of_ours_in_the_middle_goes_on_where_it_was(
 
 
 @pytest.fixture
-def on_a_small_disk(request: pytest.FixtureRequest, tmp_path: Path, length: Length) -> Iterator[tuple[Database, Path]]:
+def on_a_small_disk(request: pytest.FixtureRequest, folder: Path, length: Length) -> Iterator[tuple[Database, Path]]:
     """A database on a file system of its own with room for little."""
-    disk = tmp_path / "disk"
+    disk = folder / "disk"
     disk.mkdir()
     made: Database = request.param(disk / "server", length)
     command = ["mount", "-t", "tmpfs", "-o", f"size={made.disk}", "tmpfs", str(disk)]
@@ -215,6 +243,16 @@ def on_a_small_disk(request: pytest.FixtureRequest, tmp_path: Path, length: Leng
     subprocess.run(["umount", "-l", str(disk)], check=True)
 
 
+def fill(ballast: Path) -> None:
+    """Take all room of the file system that a new file stands on, while others take and give back some."""
+    with ballast.open("wb") as file:
+        for _ in range(1_000):
+            with suppress(OSError):
+                os.posix_fallocate(file.fileno(), 0, ballast.stat().st_size + shutil.disk_usage(ballast.parent).free)
+                return
+    raise AssertionError(f"{ballast.parent} cannot be filled")
+
+
 @pytest.mark.parametrize(
     ("on_a_small_disk", "and_then"),
     [
@@ -223,6 +261,8 @@ def on_a_small_disk(request: pytest.FixtureRequest, tmp_path: Path, length: Leng
         pytest.param(Influx, "kill -9", id="Influx-kill"),
         pytest.param(Questdb, "room", id="Questdb-room"),
         pytest.param(Questdb, "kill -9", id="Questdb-kill"),
+        pytest.param(Postgres, "room", id="Postgres-room"),
+        pytest.param(Postgres, "kill -9", id="Postgres-kill"),
     ],
     indirect=["on_a_small_disk"],
 )
@@ -235,8 +275,7 @@ async def test_its_disk_is_full_until_somebody_makes_room(
         before = await live_before(pipeline, length)
 
         ballast = disk / "ballast"
-        with ballast.open("wb") as file:
-            os.posix_fallocate(file.fileno(), 0, shutil.disk_usage(disk).free)
+        fill(ballast)
         await pipeline.publish_for(length.outage_s, length.rate)
         # QuestDB has taken room in advance, and goes on until that is used up.
         while not pipeline.opened_breaker:

@@ -174,7 +174,7 @@ async def test_after_a_lost_connection_the_next_write_goes_in(
 ) -> None:
     await sink.write(trades(5))
     if ending == "crash":
-        await asyncio.to_thread(postgres_server.crash)
+        await asyncio.to_thread(postgres_server.kill)
         await asyncio.to_thread(postgres_server.start)
     else:
         postgres_server.query("SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'raven'")
@@ -187,12 +187,12 @@ async def test_after_a_lost_connection_the_next_write_goes_in(
 async def test_a_server_that_hangs_is_given_up_in_time(postgres_server: PostgresServer) -> None:
     sink = PostgresSink(postgres_server.url, answer_timeout_s=0.5)
     await sink.write(trades(5, first_id=101))
-    postgres_server.freeze()
+    postgres_server.suspend()
     try:
         with pytest.raises(NetworkTimeout, match="no answer in time"):
             await sink.write(trades(5, first_id=106))
     finally:
-        postgres_server.thaw()
+        postgres_server.resume()
     await sink.write(trades(5, first_id=106))
     assert postgres_server.query("SELECT count(*) FROM raven.trades WHERE id BETWEEN 101 AND 110") == ["10"]
     await sink.close()
