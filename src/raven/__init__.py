@@ -20,15 +20,30 @@ if TYPE_CHECKING:
     from raven.app.snapshot_service import SnapshotService
     from raven.client import connect
     from raven.errors import RavenError
+    from raven.resilience.breaker import CircuitBreakerRegistry
+    from raven.resilience.dead_letters import DeadLetterQueue
     from raven.topics import DataType, Topic
 
 __version__ = "0.1.0"
 
-__all__ = ["DataType", "RavenError", "SnapshotService", "Topic", "__version__", "book_at", "connect", "history"]
+__all__ = [
+    "CircuitBreakerRegistry",
+    "DataType",
+    "DeadLetterQueue",
+    "RavenError",
+    "SnapshotService",
+    "Topic",
+    "__version__",
+    "book_at",
+    "connect",
+    "history",
+]
 
 # Name → module it is loaded from on first use.
 _LAZY = {
+    "CircuitBreakerRegistry": "raven.resilience.breaker",
     "DataType": "raven.topics",
+    "DeadLetterQueue": "raven.resilience.dead_letters",
     "RavenError": "raven.errors",
     "SnapshotService": "raven.app.snapshot_service",
     "Topic": "raven.topics",
