@@ -300,6 +300,7 @@ impl Pump {
         }
         self.local.shared.open().get(&stream.id).inspect(|waiting| waiting.add(frames.len()));
         stream.push(Encoded { bytes: frames.into(), messages });
+        stream.hold_behind_past(topic.id());
         true
     }
 

@@ -51,6 +51,8 @@ pub(crate) struct Sub {
     snapshot: Option<Vec<u8>>,
     /// Conflation: not before.
     due: Option<Instant>,
+    /// How many pieces of the past go before it: it begins where the last of them ends.
+    after_pieces: u64,
 }
 
 impl Sub {
@@ -73,7 +75,7 @@ impl Sub {
         }
         joined.join(Rc::clone(&subscriber));
         let (next, sequence) = (joined.end(), joined.sequence);
-        Self { channel: Rc::clone(channel), subscriber, options, next, sequence, snapshot, due: None }
+        Self { channel: Rc::clone(channel), subscriber, options, next, sequence, snapshot, due: None, after_pieces: 0 }
     }
 
     /// Leave the channel.
@@ -92,10 +94,13 @@ pub(crate) struct Stream {
     pub(crate) batch: usize,
     pub(crate) heartbeat: Option<Duration>,
     last_sent: Instant,
-    /// Topics held back by `conflate_ms`.
+    /// Topics held back by `conflate_ms`, or until their past has gone.
     held: Vec<u32>,
-    /// The past, which comes before anything else.
+    /// The past of topics that are not read yet, or are held until it has gone.
     past: VecDeque<Encoded>,
+    /// Pieces of the past that were sent.
+    pieces_sent: u64,
+    is_turn_of_past: bool,
     waiting: Waiting,
     /// How the stream ends, and whether it is sent first what there is.
     pub(crate) end: Option<(Status, bool)>,
@@ -115,6 +120,8 @@ impl Stream {
             last_sent: Instant::now(),
             held: Vec::new(),
             past: VecDeque::new(),
+            pieces_sent: 0,
+            is_turn_of_past: true,
             waiting,
             end: None,
             sent: 0,
@@ -143,10 +150,20 @@ impl Stream {
         self.signal.wake();
     }
 
-    /// Send these before whatever else there is.
+    /// Send these, too.
     pub(crate) fn push(&mut self, frames: Encoded) {
-        self.past.push_back(frames);
-        self.signal.wake();
+        if !frames.bytes.is_empty() {
+            self.past.push_back(frames);
+            self.signal.wake();
+        }
+    }
+
+    /// Hold a topic until everything pushed so far has gone.
+    pub(crate) fn hold_behind_past(&mut self, topic: u32) {
+        let pieces = self.pieces_sent + self.past.len() as u64;
+        if let Some(sub) = self.subs.get_mut(&topic) {
+            sub.after_pieces = pieces;
+        }
     }
 
     /// Gather what the client gets next.
@@ -155,16 +172,19 @@ impl Stream {
         if matches!(self.end, Some((_, false))) {
             return output;
         }
-        self.release_held(now);
-        while !output.is_full() {
-            let Some(frames) = self.past.pop_front() else { break };
-            self.waiting.sent(frames.bytes.len());
-            output.put_frames(frames.bytes, frames.messages);
+        // Past and present take turns: a long past of one topic does not cost the others a gap.
+        if std::mem::replace(&mut self.is_turn_of_past, true) {
+            self.fill_past(&mut output);
         }
+        self.release_held(now);
         while !output.is_full() {
             let Some(topic) = self.signal.ready.borrow_mut().pop_front() else { break };
             let is_draining = self.end.is_some();
             let Some(sub) = self.subs.get_mut(&topic) else { continue };
+            if sub.after_pieces > self.pieces_sent {
+                self.held.push(topic);
+                continue;
+            }
             match fill_sub(sub, &mut output, now, is_draining, stats) {
                 Filled::All => sub.subscriber.is_queued.set(false),
                 Filled::Part => self.signal.ready.borrow_mut().push_back(topic),
@@ -183,6 +203,9 @@ impl Stream {
                 }
             }
         }
+        if output.messages == 0 {
+            self.fill_past(&mut output);
+        }
         let is_silent = self.heartbeat.is_some_and(|after| now.saturating_duration_since(self.last_sent) >= after);
         if output.messages > 0 {
             self.last_sent = now;
@@ -192,6 +215,16 @@ impl Stream {
         }
         self.sent += output.messages;
         output
+    }
+
+    fn fill_past(&mut self, output: &mut Output) {
+        while !output.is_full() {
+            let Some(frames) = self.past.pop_front() else { break };
+            self.pieces_sent += 1;
+            self.waiting.sent(frames.bytes.len());
+            output.put_frames(frames.bytes, frames.messages);
+            self.is_turn_of_past = false;
+        }
     }
 
     /// When `fill` must be called again even if nothing is published.

@@ -9,6 +9,7 @@ use raven_core::columns::Columns;
 use raven_core::encode::Encoder;
 use raven_core::hub::Publisher;
 use raven_core::record::{data_type, flags, Kind};
+use raven_serve::raven::market_data_message::Data;
 use raven_serve::raven::{HistoricalDataRequest, MarketDataMessage};
 use raven_serve::{encode, Attach, Encoded, Overflow, Pushed};
 use support::{header, publish_trades, Fixture, OpenStream, PATIENCE};
@@ -115,6 +116,46 @@ async fn the_past_of_a_stream_comes_before_its_present() {
     publish_trades(&fixture, &mut trades, 11..=20);
 
     assert_eq!(sequences(&mut stream, 20).await, (1..=20).collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn a_long_past_of_one_topic_leaves_room_for_the_present_of_others() {
+    let fixture = Fixture::new();
+    let (mut trades, mut others) = (fixture.trades(), fixture.topic("ETHUSDT", data_type::TRADES, 0, 1 << 20));
+    let mut stream = fixture.open().await;
+    fixture.attach(&stream, &others, FROM_END);
+    publish_trades(&fixture, &mut trades, 1..=10);
+    // More than sockets and HTTP/2 hold, so that some of it waits as long as the client has not read nearly all.
+    let (pieces, of_each) = (60, 2000);
+    let (server, id, topic) = (Arc::clone(&fixture.server), stream.id, trades.topic().id());
+    let pushing = tokio::task::spawn_blocking(move || {
+        for piece in 0..pieces {
+            let first = piece * of_each + 1;
+            assert_eq!(server.push(id, past(first..=first + of_each - 1), PATIENCE), Pushed::Taken);
+        }
+        server.resume(id, topic, FROM_END, 10)
+    });
+
+    let (mut of_trades, mut of_others, mut before_others) = (Vec::new(), Vec::new(), 0);
+    let expected = (1..=pieces * of_each).map(|sequence| (true, sequence)).chain((11..=20).map(|n| (false, n)));
+    let expected: Vec<_> = expected.collect();
+    while of_trades.len() < expected.len() || of_others.len() < 10 {
+        let message = stream.next().await;
+        match message.data {
+            Some(Data::Trade(trade)) if trade.symbol == "ETHUSDT" => of_others.push(message.sequence),
+            _ => of_trades.push((message.flags & flags::BACKFILLED != 0, message.sequence)),
+        }
+        if of_trades.len() == 1 && of_others.is_empty() {
+            publish_trades(&fixture, &mut others, 1..=10);
+            publish_trades(&fixture, &mut trades, 11..=20);
+        }
+        if of_others.len() == 10 && before_others == 0 {
+            before_others = of_trades.len();
+        }
+    }
+    assert_eq!(pushing.await.unwrap(), Ok(true));
+    assert_eq!(of_trades, expected, "its own present waits for the past");
+    assert!(before_others < expected.len() * 9 / 10, "others had to wait for {before_others} records of the past");
 }
 
 #[tokio::test]
