@@ -296,7 +296,8 @@ class _Judging:
             if state[:2] in ("28", "3D", "3F") or state == "42501":
                 raise ConfigurationError(f"{words}; check timescale.url and the rights of its user") from error
             raise DatabaseConnection(words) from error
-        if isinstance(error, asyncpg.InterfaceError | OSError):
+        # The second: what the driver says when a server ends a connection in the midst of a COPY.
+        if isinstance(error, asyncpg.InterfaceError | asyncpg.InternalClientError | OSError):
             raise DatabaseConnection(words) from error
 
 
