@@ -119,7 +119,10 @@ def test_every_package_has_its_tests() -> None:
 
 
 def test_the_public_surface_is_a_decision() -> None:
-    assert raven.__all__ == ["DataType", "RavenError", "SnapshotService", "Topic", "__version__", "book_at", "connect"]
+    assert raven.__all__ == [
+        "CircuitBreakerRegistry", "DataType", "DeadLetterQueue", "RavenError", "SnapshotService", "Topic", "__version__",
+        "book_at", "connect", "history",
+    ]  # fmt: skip
 
 
 @pytest.mark.parametrize("path", [path for path in modules() if path.name == "__init__.py"], ids=module_name)
