@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,10 +11,12 @@ from typing import TYPE_CHECKING, Any
 import grpc
 import pyarrow as pa
 
+from raven.client.connection import connect
 from raven.client.decode import decode
 from raven.client.errors import RequestRefused, is_final, unreachable
 from raven.client.records import Gap, Record
 from raven.client.request import parse_types
+from raven.client.settings import Settings
 from raven.clock import SystemClock, parse_time
 from raven.errors import ConfigurationError, MissingDependency
 from raven.journal.history import Wanted
@@ -29,7 +32,6 @@ if TYPE_CHECKING:
 __all__ = ["History", "history"]
 
 _BATCH_ROWS = 65_536
-_LARGEST_FRAME_BYTES = 64 << 20
 
 
 class History:
@@ -41,6 +43,12 @@ class History:
     def __iter__(self) -> Iterator[pa.Table]:
         """Yield tables of some ten thousand rows: one is in memory at a time."""
         return self._tables()
+
+    async def __aiter__(self) -> AsyncIterator[pa.Table]:
+        """Do the same for a program with asyncio; each table is read on a thread."""
+        tables = iter(self)
+        while (table := await asyncio.to_thread(next, tables, None)) is not None:
+            yield table
 
     def to_arrow(self) -> pa.Table:
         """Return all of it as one table; without columns when there is nothing."""
@@ -78,6 +86,7 @@ def history(
     journal: str | Path | None = None,
     address: str = "",
     token: str | None = None,
+    tls: bool | grpc.ChannelCredentials = False,
 ) -> History:
     """Ask for the past of symbols.
 
@@ -86,7 +95,7 @@ def history(
     - `start`, `end`: `2026-11-20T12:30:00Z`, or `-1h` for an hour ago; the range has its start and not its end.
     - `journal`: the folder (`journal.dir`), read directly; prices are exact decimals, columns as in
       docs/reference/parquet.md. Or `address`: a running server; prices are doubles then, as the wire has them, and
-      columns are the fields of the client's records.
+      columns are the fields of the client's records. `token` and `tls` as for `raven.connect`.
 
     Raises: ConfigurationError for arguments that make no sense; iterating raises DataValidation when there is no
     journal, RequestRefused or ServerUnreachable from a server.
@@ -108,16 +117,14 @@ def history(
         start_time=(start_ns or 0) // 1_000_000,
         end_time=(end_ns or 0) // 1_000_000,
     )
-    return History(lambda: _from_server(address, token, request, venue))
+    settings = connect(address, token=token, tls=tls).settings
+    return History(lambda: _from_server(settings, request, venue))
 
 
-def _from_server(
-    address: str, token: str | None, request: wire.HistoricalDataRequest, venue: str
-) -> Iterator[pa.Table]:
-    metadata = (("authorization", f"Bearer {token}"),) if token else ()
-    options = [("grpc.max_receive_message_length", _LARGEST_FRAME_BYTES)]
-    with grpc.insecure_channel(address, options=options) as channel:
-        call: Any = MarketDataServiceStub(channel).GetHistoricalData(request, metadata=metadata)  # type: ignore[no-untyped-call]
+def _from_server(settings: Settings, request: wire.HistoricalDataRequest, venue: str) -> Iterator[pa.Table]:
+    with settings.channel() as channel:
+        stub = MarketDataServiceStub(channel)  # type: ignore[no-untyped-call]
+        call: Any = stub.GetHistoricalData(request, metadata=settings.metadata())
         events = (
             event
             for message in call
@@ -132,7 +139,7 @@ def _from_server(
             code, details = error.code(), error.details() or ""
             if is_final(code, reconnecting=False):
                 raise RequestRefused(code.name, details) from None
-            raise unreachable(address, details) from None
+            raise unreachable(settings.address, details) from None
 
 
 def _table(events: Sequence[Record]) -> pa.Table:

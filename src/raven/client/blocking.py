@@ -26,12 +26,7 @@ class BlockingFeed:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        credentials, options = settings.credentials, settings.channel_options()
-        self._channel = (
-            grpc.secure_channel(settings.address, credentials, options=options)
-            if credentials
-            else grpc.insecure_channel(settings.address, options=options)
-        )
+        self._channel = settings.channel()
         self._stub = MarketDataServiceStub(self._channel)  # type: ignore[no-untyped-call]
         self._closed = threading.Event()
 

@@ -58,12 +58,12 @@ class Connection:
     """What `connect` returns: enter it with `async with` for a `Feed`, with `with` for a `BlockingFeed`."""
 
     def __init__(self, settings: Settings) -> None:
-        self._settings = settings
+        self.settings = settings
         self._feed: Feed | None = None
         self._blocking: BlockingFeed | None = None
 
     async def __aenter__(self) -> Feed:
-        feed = Feed(self._settings)
+        feed = Feed(self.settings)
         await feed.open()
         self._feed = feed
         return feed
@@ -75,7 +75,7 @@ class Connection:
             await self._feed.close()
 
     def __enter__(self) -> BlockingFeed:
-        feed = BlockingFeed(self._settings)
+        feed = BlockingFeed(self.settings)
         feed.open()
         self._blocking = feed
         return feed

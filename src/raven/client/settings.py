@@ -37,6 +37,13 @@ class Settings:
             options += [("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", self.read_ahead_bytes)]
         return options
 
+    def channel(self) -> grpc.Channel:
+        """Return a channel for programs that block."""
+        options = self.channel_options()
+        if self.credentials:
+            return grpc.secure_channel(self.address, self.credentials, options=options)
+        return grpc.insecure_channel(self.address, options=options)
+
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """Return the headers of every call."""
         return (("authorization", f"Bearer {self.token}"),) if self.token else ()

@@ -47,6 +47,11 @@ async def test_a_server_gives_the_same_records_as_doubles(scene: Scene) -> None:
     assert table.schema.field("exchange_ns").type == pa.timestamp("ns", tz="UTC")
 
 
+async def test_a_program_with_asyncio_reads_table_by_table(scene: Scene, tmp_path: Path) -> None:
+    for past in (raven.history("BTCUSDT", journal=tmp_path), raven.history("BTCUSDT", address=scene.address)):
+        assert [len(table) async for table in past] == [100]
+
+
 async def test_what_makes_no_sense_is_said(scene: Scene, tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"either journal .* or address"):
         raven.history("BTCUSDT")
