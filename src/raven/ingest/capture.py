@@ -13,6 +13,11 @@ class Capture:
     tap: Tap | None = None
     """Where the engine copies every frame to."""
 
+    @property
+    def lost(self) -> int:
+        """Messages that there was no room for, so far."""
+        return 0
+
     def venue(self, name: str, rule: str) -> None:
         """A venue is collected from; `rule` as in `Engine.add_venue`."""
 

@@ -79,6 +79,7 @@ class VenueFeed:
         )
         self._streams_per_connection = plan.streams_per_connection or limits.streams_per_connection
         self._engine = engine
+        self._capture = capture
         self._homes: dict[str, Shard] = {}
         self._symbols: dict[str, tuple[str, int, DataType]] = {}
         """Stream name → symbol, engine handle, data type."""
@@ -177,6 +178,12 @@ class VenueFeed:
         near = get_close_matches(symbol, self.listed, n=3)
         hint = f"did you mean {', '.join(near)}?" if near else "see the venue's list of symbols"
         raise DataValidation(f"{self.venue.name} has no symbol {symbol!r}; {hint}")
+
+    async def capture_book(self, symbol: str) -> None:
+        """Ask for a book for the capture alone. Raises: see `RestClient.get`."""
+        request = self.venue.depth_request(symbol, self._settings.snapshot_levels)
+        body = await self._rest.get(request)
+        self._capture.answered(self.venue.name, self._clock.time_ns(), request.path, body)
 
     def add(self, symbol: str, instrument: int, data_type: DataType) -> None:
         """Start the streams of a data type."""

@@ -97,20 +97,25 @@ class Playback:
 
     def _decide(self, line: RecordedLine, note: Note, head: CaptureHead) -> None:
         name = head.venue, note.symbol
+        instrument = self._instruments.get(name)
+        if note.raven == "closed":
+            self.engine.close_connection(self._connections[head.run, head.venue, head.connection])
+        elif instrument is not None:
+            self._tell(line, note, instrument)
+        elif note.raven == "instrument":
+            self._instruments[name] = self.engine.add_instrument(
+                self._venues[head.venue], note.symbol, price_scale=note.price_scale,
+                quantity_scale=note.quantity_scale, ring_bytes=self._ring_bytes, needs_book=note.wanted,
+            )  # fmt: skip
+
+    def _tell(self, line: RecordedLine, note: Note, instrument: int) -> None:
         match note.raven:
-            case "instrument":
-                if name not in self._instruments:
-                    self._instruments[name] = self.engine.add_instrument(
-                        self._venues[head.venue], note.symbol, price_scale=note.price_scale,
-                        quantity_scale=note.quantity_scale, ring_bytes=self._ring_bytes, needs_book=note.wanted,
-                    )  # fmt: skip
             case "dropped":
-                self.engine.remove_instrument(self._instruments.pop(name))
+                self.engine.remove_instrument(instrument)
+                self._instruments = {name: other for name, other in self._instruments.items() if other != instrument}
             case "book":
-                self.engine.want_book(self._instruments[name], note.wanted)
+                self.engine.want_book(instrument, note.wanted)
             case "desync":
-                self.engine.desync(self._instruments[name], note.reason, book=note.book, at_ns=line.recv_ns)
+                self.engine.desync(instrument, note.reason, book=note.book, at_ns=line.recv_ns)
             case "stale":
-                self.engine.mark_stale(self._instruments[name], note.stale, at_ns=line.recv_ns)
-            case "closed":
-                self.engine.close_connection(self._connections[head.run, head.venue, head.connection])
+                self.engine.mark_stale(instrument, note.stale, at_ns=line.recv_ns)

@@ -104,6 +104,11 @@ class Recorder(Capture):
         self._thread = threading.Thread(target=self._work, name="recorder", daemon=True)
         self._failure: BaseException | None = None
 
+    @property
+    def lost(self) -> int:
+        """Messages that there was no room for, so far."""
+        return self.tap.lost[0]
+
     # --- what happens, told on the ingest thread ---------------------------------------------------------------------
 
     def venue(self, name: str, rule: str) -> None:

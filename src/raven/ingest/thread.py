@@ -18,6 +18,7 @@ from raven.clock import Clock, SystemClock
 from raven.errors import InternalError
 from raven.ingest.budgets import Budgets
 from raven.ingest.capture import Capture
+from raven.ingest.checkpoints import Checkpoints
 from raven.ingest.collections import CONFIGURED, CONFIGURED_TYPES, Collections
 from raven.ingest.engine_host import EngineHost
 from raven.ingest.feed import VenueFeed, with_options
@@ -138,11 +139,17 @@ class Ingest:
         for plan in self.plans:
             self._spawn(self._collect_configured(plan), f"configured symbols of {plan.name}")
         self._spawn(self._watch_lag(), "ingest lag")
+        if self._capture.tap is not None:
+            self._spawn(Checkpoints(self._capture, self._collected_books, self._clock).run(), "checkpoints")
 
     def _spawn(self, work: Coroutine[Any, Any, None], name: str) -> None:
         task = self._loop.create_task(work, name=name)
         self._background.add(task)
         task.add_done_callback(self._background.discard)
+
+    def _collected_books(self) -> list[tuple[VenueFeed, str]]:
+        topics = self.collections.topics()
+        return [(self.feeds[one.venue], one.symbol) for one in topics if one.data_type is DataType.ORDERBOOK]
 
     async def _collect_configured(self, plan: VenuePlan) -> None:
         for symbol in plan.symbols:

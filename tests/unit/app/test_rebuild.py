@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -20,6 +21,7 @@ from raven.ingest.recorder import Recorder
 from raven.ingest.settings import IngestSettings, VenuePlan
 from raven.ingest.thread import Ingest
 from raven.journal import Journal
+from raven.recording import read_recording, recording_files
 from raven.registry import VENUES, load
 from raven.topics import DataType
 
@@ -90,6 +92,57 @@ async def test_after_gaps_garbage_resets_rotation_and_other_symbols_the_records_
     assert (VENUE, BTC, "ORDERBOOK", "BOOK") in live
     assert records == sum(len(table) for table in live.values())
     assert differences(live, again) == {}
+
+
+async def test_after_a_loss_on_the_way_to_the_disk_a_playback_finds_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async with Exchange(ExchangeConfig(markets=("usdm",), symbols=(BTC,), rate=3000.0)) as exchange:
+        market = exchange.market("usdm")
+        plan = VenuePlan(VENUE, ws_url=market.ws_url, rest_url=market.rest_url, symbols=(BTC,))
+        hub = Hub()
+        recorder = Recorder(tmp_path / "capture", flush_interval_s=0.02, buffer_bytes=100_000)
+        ingest = Ingest(hub, [(load(VENUES, VENUE, "venue"), plan)], settings=IngestSettings(), capture=recorder)
+        journal = Journal(hub, tmp_path / "journal", books_every_s=0.0)
+        await journal.start()
+        await recorder.start()
+        await ingest.start()
+        try:
+            await until(lambda: [state for *_, state in ingest.books()] == ["synced"], "the first book")
+            with monkeypatch.context() as broken:
+                broken.setattr("raven.ingest.recorder._File.append", full_disk)
+                await until(lambda: recorder.lost > 1_000, "a loss")
+            await until(lambda: answers_after_the_loss(tmp_path / "capture"), "an answer after the loss")
+            update_id = ingest.engine.book(dict(ingest.instruments())[VENUE, BTC])["update_id"]
+            await until(
+                lambda: ingest.engine.book(dict(ingest.instruments())[VENUE, BTC])["update_id"] > update_id + 1_000,
+                "some more diffs",
+            )
+        finally:
+            await ingest.stop()
+            await recorder.stop()
+            await journal.stop()
+
+    await asyncio.to_thread(rebuild, [tmp_path / "capture"], tmp_path / "again")
+
+    live, again = (
+        journal_tables(tmp_path / name)[VENUE, BTC, "ORDERBOOK", "BOOK"].to_pylist() for name in ("journal", "again")
+    )
+    states = {row["id"]: (row["bid_prices"], row["bid_quantities"], row["ask_prices"]) for row in live}
+    assert again[-1]["id"] == live[-1]["id"], "the playback has no book at the end"
+    good = [row for row in again if not row["flags"] and row["id"] in states]
+    assert len(good) > 2
+    assert all(states[row["id"]] == (row["bid_prices"], row["bid_quantities"], row["ask_prices"]) for row in good)
+
+
+def full_disk(*_: Any) -> int:
+    raise OSError(errno.ENOSPC, "No space left on device")
+
+
+def answers_after_the_loss(folder: Path) -> int:
+    lines = list(read_recording(recording_files([folder]), notes=True, on_damage=lambda _: None))
+    lost = [place for place, line in enumerate(lines) if b'"raven":"lost"' in line.raw]
+    return sum(line.raw.startswith(b'{"rest"') for line in lines[lost[-1] :]) if lost else 0
 
 
 def test_what_is_no_capture_and_a_folder_with_a_journal_are_refused(tmp_path: Path) -> None:
