@@ -9,7 +9,7 @@ import asyncio
 import base64
 import json
 import zlib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from urllib.parse import unquote, urlsplit
@@ -50,6 +50,7 @@ class HttpWriter:
 
     `name`: its section of the configuration, for errors. User and password in `url` become basic authorization, unless
     `headers` bring an authorization. `advice`: what a person can do about a status, e.g. `{401: "check influx.token"}`.
+    `on_refusal` is asked about a refused body: it raises what that means, or returns when the database is right.
 
     All methods raise: NetworkTimeout (no answer, or the connection broke: it may have taken everything), RateLimited
     (it says when to come back), DatabaseConnection (not reachable, an error of its own, or something that a person must
@@ -63,6 +64,7 @@ class HttpWriter:
         *,
         headers: Mapping[str, str] | None = None,
         advice: Mapping[int, str] | None = None,
+        on_refusal: Callable[[Refused], None] | None = None,
         connections: int = REQUESTS_AT_ONCE,
         answer_timeout_s: float = ANSWER_TIMEOUT_S,
     ) -> None:
@@ -71,6 +73,7 @@ class HttpWriter:
             raise ConfigurationError(f"{name}.url is not the address of an HTTP server; expected http://host:port")
         self._name = name
         self._advice = advice or {}
+        self._on_refusal = on_refusal or _raise
         self._at_once = min(connections, REQUESTS_AT_ONCE)
         self._max_body_bytes = MAX_BODY_BYTES
         self._headers = dict(headers or {})
@@ -104,8 +107,12 @@ class HttpWriter:
             raise min(failures, key=_how_bad)
 
     async def ask(self, method: str, path: str, params: Mapping[str, str]) -> bytes:
-        """Return the answer to a request without a body."""
-        return await self._request(method, path, params, None)
+        """Return the answer to a request without a body; its refusal is a DatabaseConnection, no record is at fault."""
+        try:
+            return await self._request(method, path, params, None)
+        except (Refused, _TooLarge) as refusal:
+            advice = self._advice.get(400, "look at its address and version")
+            raise DatabaseConnection(f"{refusal}; {advice}") from refusal
 
     async def close(self) -> None:
         """Close the connections."""
@@ -161,15 +168,16 @@ class HttpWriter:
             raise NetworkTimeout(f"{self._where(path)} hung up: {error or type(error).__name__}") from error
 
     def _judge(self, path: str, answer: aiohttp.ClientResponse, said: bytes) -> None:
-        """Raise what a status other than success means."""
+        """Raise what a status other than success means, unless it means nothing bad."""
         status, words = answer.status, _words_of(said)
         message = f"{self._where(path)} answers {status}: {words[:_LONGEST_QUOTE] or answer.reason}"
         if status == 413:
-            raise _TooLarge
+            raise _TooLarge(message)
         if status == 429 or (status == 503 and "Retry-After" in answer.headers):
             raise RateLimited(message, _retry_after_s(answer.headers.get("Retry-After", "")))
         if status in (400, 422):
-            raise Refused(message, words)
+            self._on_refusal(Refused(message, words))
+            return
         advice = self._advice.get(status, "")
         raise DatabaseConnection(f"{message}; {advice}" if advice else message)
 
@@ -180,6 +188,10 @@ class HttpWriter:
 def basic_authorization(user: str, password: str) -> str:
     """Return the value of the header Authorization for a user and password."""
     return "Basic " + base64.b64encode(f"{user}:{password}".encode()).decode()
+
+
+def _raise(refusal: Refused) -> None:
+    raise refusal
 
 
 def _how_bad(failure: BaseException) -> int:

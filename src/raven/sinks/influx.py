@@ -97,6 +97,7 @@ class InfluxSink:
             url,
             headers=headers,
             advice=advice,
+            on_refusal=_judge,
             connections=connection_pool_size,
             answer_timeout_s=answer_timeout_s,
         )
@@ -118,25 +119,21 @@ class InfluxSink:
         in_order = "open_time" in batch.records.column_names
         for part in parts_of(batch):
             text = await asyncio.to_thread(influx_lines, part)
-            try:
-                await self._writer.write(self._path, self._params, text.bodies(MAX_BODY_BYTES), in_order=in_order)
-            except Refused as refusal:
-                self._judge(refusal, part)
-
-    def _judge(self, refusal: Refused, batch: SinkBatch) -> None:
-        """Tell refusals of records from those that say something about the database."""
-        if _LIMITS.search(refusal.words):
-            raise DatabaseConnection(f"{refusal.message}; raise this limit of InfluxDB, the records wait") from refusal
-        if _DROPPED_FOR_AGE in refusal.words:
-            log.warning(
-                "influx keeps no records of that age", type=batch.type, records=len(batch.records), answer=refusal.words
-            )
-            return
-        raise refusal
+            await self._writer.write(self._path, self._params, text.bodies(MAX_BODY_BYTES), in_order=in_order)
 
     async def close(self) -> None:
         """Close the connections."""
         await self._writer.close()
+
+
+def _judge(refusal: Refused) -> None:
+    """Tell refusals of records from those that say something about the database."""
+    if _LIMITS.search(refusal.words):
+        raise DatabaseConnection(f"{refusal.message}; raise this limit of InfluxDB, the records wait") from refusal
+    if _DROPPED_FOR_AGE not in refusal.words:
+        raise refusal
+    # It has stored the other points of the body.
+    log.warning("influx keeps no records of that age", answer=refusal.words)
 
 
 def influx_lines(batch: SinkBatch) -> Lines:

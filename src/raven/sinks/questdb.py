@@ -29,7 +29,7 @@ from raven.journal.line_protocol import (
 )
 from raven.observe import get_logger
 from raven.ports import SinkBatch
-from raven.resilience.http_writer import MAX_BODY_BYTES, HttpWriter, Refused
+from raven.resilience.http_writer import MAX_BODY_BYTES, HttpWriter
 
 __all__ = ["QuestdbSink", "questdb_lines", "table_statement"]
 
@@ -48,6 +48,7 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
 _OTHER_KEYS = ("sequence", "run")
 _NUMBER = "DECIMAL(38,18)"
 _ADVICE = {
+    400: "Raven needs QuestDB 9.2 or later",
     401: "check user and password in questdb.url",
     403: "this user may not write; check user and password in questdb.url",
     404: "check that questdb.url is the HTTP address of a QuestDB (port 9000)",
@@ -94,11 +95,11 @@ class QuestdbSink:
             await self._sql(f'ALTER TABLE "{batch.type}" ADD COLUMN IF NOT EXISTS "{name}" {columns[name]}')
 
     async def _sql(self, statement: str) -> dict[str, Any]:
+        said = await self._writer.ask("GET", "/exec", {"query": statement})
         try:
-            answer = json.loads(await self._writer.ask("GET", "/exec", {"query": statement}))
-        except Refused as refusal:
-            # Not about records: they wait.
-            raise DatabaseConnection(f"{refusal.message}; Raven needs QuestDB 9.2 or later") from refusal
+            answer = json.loads(said)
+        except ValueError:
+            raise DatabaseConnection(f"questdb: /exec does not answer as a QuestDB does; {_ADVICE[404]}") from None
         return answer if isinstance(answer, dict) else {}
 
 

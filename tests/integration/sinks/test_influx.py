@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import AsyncIterator
 from decimal import Decimal
 from pathlib import Path
@@ -134,6 +135,19 @@ async def test_records_older_than_the_retention_are_told_and_not_held_against_th
 
     assert influx_server.count("quotes") == 0
     assert "influx keeps no records of that age" in capsys.readouterr().out
+    await sink.close()
+
+
+async def test_of_old_and_new_records_the_new_ones_are_all_kept(influx_server: InfluxServer) -> None:
+    sink = InfluxSink(influx_server.url)
+    await sink.open()
+    influx_server.query('CREATE RETENTION POLICY "short" ON "market_data" DURATION 1h REPLICATION 1 DEFAULT')
+    now = time.time_ns() // MS * MS
+
+    # More bodies than are under way at once, and in each of them some of either.
+    await sink.write(trades(50_000, exchange_ns=[now if number % 2 else START_NS for number in range(50_000)]))
+
+    assert influx_server.count("trades") == 25_000
     await sink.close()
 
 

@@ -169,6 +169,24 @@ async def test_a_refusal_is_only_told_when_nothing_else_went_wrong(writer: HttpW
         await write(writer, b"bad\n", b"good\n")
 
 
+async def test_a_refused_question_is_not_held_against_records(writer: HttpWriter, database: Database) -> None:
+    database.answers(400, '{"error":"syntax"}')
+
+    with pytest.raises(DatabaseConnection, match="/ping answers 400: syntax"):
+        await writer.ask("GET", "/ping", {})
+
+
+async def test_who_knows_the_database_decides_about_a_refusal(database: Database) -> None:
+    heard: list[str] = []
+    writer = HttpWriter("influx", database.url, on_refusal=lambda refusal: heard.append(refusal.words))
+    database.answers(422, '{"message":"too old"}')
+
+    await write(writer, LINES, LINES)
+
+    assert heard == ["too old"] * 2
+    await writer.close()
+
+
 async def test_bodies_go_some_at_a_time_or_in_order(writer: HttpWriter, database: Database) -> None:
     async def slowly(body: bytes) -> web.Response:
         database.taken.append(body)
