@@ -17,6 +17,7 @@ import pyarrow.parquet as pq
 
 from raven.errors import DataValidation
 from raven.journal.compaction import parquet_folder
+from raven.journal.pruning import row_groups_within
 from raven.journal.reading import Batch, read_segment
 from raven.journal.segment import segments_in
 from raven.journal.tables import table_of
@@ -99,7 +100,8 @@ def _from_parquet(journal: Path, wanted: Wanted, *, skip: Collection[str] = (), 
         if path.stem in skip or not wanted.takes(venue, symbol):
             continue
         with pq.ParquetFile(path) as file:
-            for batch in file.iter_batches(_BATCH_ROWS):
+            groups = row_groups_within(file, wanted.start_ns, wanted.end_ns)
+            for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups):
                 yield from _named(wanted.within(pa.table(batch)), venue, symbol)
 
 

@@ -19,6 +19,7 @@ from raven.errors import DataValidation
 from raven.journal.compaction import parquet_folder
 from raven.journal.cursors import Position
 from raven.journal.history import KINDS
+from raven.journal.pruning import newest_of, row_groups_within
 from raven.journal.reading import Batch, JournalTopic, SegmentReader
 from raven.journal.schema import SCHEMAS
 from raven.journal.segment import Damage, frames_of, segments_in
@@ -29,6 +30,8 @@ from raven.topics import DataType
 __all__ = ["Past", "Records"]
 
 _BATCH_ROWS = 16_384
+# Books have hundreds of levels.
+_BOOKS = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,7 +143,7 @@ class Past:
         for topic, numbers in wanted.items():
             rows = words.filter(pc.is_in(words["topic"], pa.array(numbers, pa.uint32())))
             if len(rows):
-                self._note(batch.run, rows)
+                self._note(batch.run, pc.max(rows["sequence"]).as_py())
                 yield Records(batch.kind, topic, rows)
 
     # --- Parquet ----------------------------------------------------------------------------------------
@@ -155,11 +158,14 @@ class Past:
             beside = path.parents[2] / "type=gaps" / path.parent.name / path.name
             gaps = self._gaps(beside) if beside.exists() else None
             with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(_BATCH_ROWS):
+                groups = row_groups_within(file, self._start_ns, self._end_ns)
+                if len(groups) < file.metadata.num_row_groups:
+                    self._note(*newest_of(file))
+                for batch in file.iter_batches(_BOOKS if self._kind is Kind.BOOK else _BATCH_ROWS, row_groups=groups):
                     table = pa.table(batch)
                     rows = records_of(self._kind, table)
                     if len(rows):
-                        self._note(table["run"][-1].as_py(), rows)
+                        self._note(table["run"][-1].as_py(), pc.max(rows["sequence"]).as_py())
                     records = Records(self._kind, topic, rows)
                     if gaps is None or not len(gaps):
                         yield from self._cut([records])
@@ -176,8 +182,7 @@ class Past:
 
     # --- both -------------------------------------------------------------------------------------------
 
-    def _note(self, run: str, words: pa.Table) -> None:
-        newest = pc.max(words["sequence"]).as_py()
+    def _note(self, run: str, newest: int) -> None:
         self.last = (run, max(newest, self.last[1]) if run == self.last[0] else newest)
 
     def _cut(self, all_records: list[Records]) -> Iterator[Records]:
