@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
 import asyncpg
@@ -25,6 +27,10 @@ async def sink(postgres_server: PostgresServer) -> AsyncIterator[PostgresSink]:
     await sink.open()
     yield sink
     await sink.close()
+
+
+def tomorrow() -> str:
+    return f"{datetime.now(UTC) + timedelta(days=1):%Y%m%d}"
 
 
 def count(server: PostgresServer, table: str) -> int:
@@ -58,6 +64,15 @@ async def test_digits_and_times_come_back_as_they_were(sink: PostgresSink, postg
         [START_NS, START_NS, START_NS + 1e6]
     )
     assert [row["side"] for row in rows] == ["sell", "buy", "sell"]
+
+
+@pytest.mark.parametrize("name", EVERY_TYPE)
+async def test_times_with_nanoseconds_are_kept_to_the_microsecond(
+    sink: PostgresSink, postgres_server: PostgresServer, name: str
+) -> None:
+    await sink.write(EVERY_TYPE[name](1, exchange_ns=START_NS + 123_456_789))
+    (kept,) = postgres_server.query(f"SELECT to_char(exchange_time, 'SS.US') FROM raven.{EVERY_TYPE[name](1).type}")
+    assert kept == "20.123456"
 
 
 async def test_ten_thousand_trades_of_one_millisecond_all_stay(
@@ -136,6 +151,22 @@ async def test_each_day_has_its_partition_and_nonsense_the_default_one(
     )
     assert rows[0] == rows[4] == "trades_default"
     assert rows[1:4] == [f"trades_202311{number}" for number in (14, 15, 16)]
+
+
+async def test_a_day_of_which_the_default_partition_has_records_already_needs_no_other(
+    sink: PostgresSink,
+    postgres_server: PostgresServer,
+) -> None:
+    await sink.write(trades(1))
+    columns = ", ".join(TABLES["trades"].columns)
+    values = columns.replace("exchange_time", "now() + INTERVAL '1 day'")
+    postgres_server.query("DROP TABLE raven.trades_" + tomorrow())
+    postgres_server.query(f"INSERT INTO raven.trades ({columns}) SELECT {values} FROM raven.trades")
+
+    await sink.open()
+    await sink.write(trades(5, exchange_ns=time.time_ns() + 86_400 * 10**9))
+
+    assert count(postgres_server, "trades_default") == 6
 
 
 async def test_two_processes_may_create_everything_at_once(postgres_server: PostgresServer) -> None:
