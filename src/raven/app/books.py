@@ -191,7 +191,9 @@ def _from_capture(folder: Path, venue: str, symbol: str, at_ns: int) -> BookAt:
         for line in read_recording(_desk_files(files), on_damage=lambda _: None)
         if (answer := depth_answer(line.raw)) is not None and answer.symbol == symbol
     ]
-    for snapshot_ns in sorted((one for one in snapshots if one <= at_ns + _SKEW_NS), reverse=True):
+    # A capture of a replay has the receive times of today: there all of them are tried.
+    near = [one for one in snapshots if one <= at_ns + _SKEW_NS] or snapshots
+    for snapshot_ns in sorted(near, reverse=True):
         found = _played(files, venue, symbol, at_ns, snapshot_ns)
         if found is not None:
             return found
