@@ -1,4 +1,4 @@
-"""Write the generated pages of docs/reference, or with --check fail when one is not what the code says.
+"""Write the generated pages of docs/reference and deploy/sql, or with --check fail when one is not what the code says.
 
 python scripts/generate_docs.py [--check]
 """
@@ -10,14 +10,15 @@ from importlib import import_module
 from pathlib import Path
 
 PROJECT = Path(__file__).resolve().parent.parent
-REFERENCE = PROJECT / "docs" / "reference"
 
-# Page → module with a function `reference() -> str`. A module that does not exist yet is no error, a broken one is.
+# File → function that returns its text. A module that does not exist yet is no error, a broken one is.
 PAGES = {
-    "config.md": "raven.config.reference",
-    "metrics.md": "raven.observe.reference",
-    "grpc.md": "raven.serve.reference",
-    "validation.md": "validation_reference",
+    "docs/reference/config.md": "raven.config.reference:reference",
+    "docs/reference/metrics.md": "raven.observe.reference:reference",
+    "docs/reference/grpc.md": "raven.serve.reference:reference",
+    "docs/reference/validation.md": "validation_reference:reference",
+    "deploy/sql/postgres.sql": "raven.sinks.postgres:schema_sql",
+    "deploy/sql/timescale.sql": "raven.sinks.postgres:timescale_sql",
 }
 
 
@@ -26,14 +27,15 @@ def main() -> int:
     check = "--check" in sys.argv[1:]
     sys.path[:0] = [str(PROJECT / "src"), str(PROJECT / "scripts")]
     stale = []
-    for page, module in PAGES.items():
+    for page, source in PAGES.items():
+        module, _, function = source.partition(":")
         try:
-            text = import_module(module).reference()
+            text = getattr(import_module(module), function)()
         except ModuleNotFoundError as error:
             if not module.startswith(error.name or "?"):
                 raise
             continue
-        path = REFERENCE / page
+        path = PROJECT / page
         current = path.read_text(encoding="utf-8") if path.exists() else ""
         if current == text:
             continue

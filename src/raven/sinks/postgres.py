@@ -1,4 +1,4 @@
-"""PostgreSQL and TimescaleDB: a table per type in the schema `raven`, written with COPY (deploy/sql/postgres.sql).
+"""PostgreSQL and TimescaleDB: a table per type in the schema `raven`, written with COPY (deploy/sql/).
 
 Every table has a key, so a record that comes again is recognised. Nearly always none does: a batch is copied straight
 into its table, over two connections at once when it is large, because a connection is served by one core and that is
@@ -29,7 +29,7 @@ from raven.journal.line_protocol import decimal_text
 from raven.observe import get_logger
 from raven.ports import SinkBatch
 
-__all__ = ["TABLES", "PostgresSink", "Table", "copy_text", "schema_sql"]
+__all__ = ["TABLES", "PostgresSink", "Table", "copy_text", "schema_sql", "timescale_sql"]
 
 log = get_logger("sinks")
 
@@ -47,6 +47,12 @@ _DAYS_AHEAD = 2
 _TEXT = pa.string()
 _SET_VERSION = f"""INSERT INTO raven.schema_version
     SELECT {SCHEMA_VERSION} WHERE NOT EXISTS (SELECT FROM raven.schema_version);"""  # noqa: S608 - our own number
+# Asking for an extension that is not loaded ends the connection.
+_ABOUT_TIMESCALE = """SELECT installed_version IS NOT NULL AS is_created,
+    EXISTS (SELECT FROM pg_settings WHERE name = 'shared_preload_libraries' AND setting LIKE '%timescaledb%')
+        AS is_loaded,
+    EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('raven.trades') AND relkind = 'p') AS is_partitioned
+    FROM pg_available_extensions WHERE name = 'timescaledb'"""
 # Any number; all who create tables take the same.
 _CREATING = 7_283_640_114
 
@@ -118,6 +124,7 @@ TABLES = {
 def schema_sql(*, hypertables: bool = False) -> str:
     """Return the SQL that creates what is missing: partitioned tables, or hypertables of TimescaleDB."""
     parts = [
+        "-- Written by `make docs` from src/raven/sinks/postgres.py. Raven runs it by itself when it connects.",
         "CREATE SCHEMA IF NOT EXISTS raven;",
         "CREATE TABLE IF NOT EXISTS raven.schema_version (version integer NOT NULL);",
         _SET_VERSION,
@@ -134,6 +141,11 @@ def schema_sql(*, hypertables: bool = False) -> str:
                 f"CREATE TABLE IF NOT EXISTS raven.{name}_default PARTITION OF raven.{name} DEFAULT;",
             ]
     return "\n".join(parts) + "\n"
+
+
+def timescale_sql() -> str:
+    """Return the SQL for TimescaleDB."""
+    return schema_sql(hypertables=True)
 
 
 class PostgresSink:
@@ -270,7 +282,16 @@ class PostgresSink:
                 self._partitions.add(name)
 
     async def _find_timescale(self, connection: asyncpg.Connection) -> bool:
-        if not await connection.fetchval("SELECT 1 FROM pg_available_extensions WHERE name = 'timescaledb'"):
+        found = await connection.fetchrow(_ABOUT_TIMESCALE)
+        # Tables that were partitioned before the extension came stay as they are.
+        if found is None or found["is_partitioned"]:
+            return False
+        if found["is_created"]:
+            return True
+        if not found["is_loaded"]:
+            log.info(
+                "no hypertables: shared_preload_libraries has no timescaledb", next="tables are partitioned by day"
+            )
             return False
         try:
             await connection.execute("CREATE EXTENSION IF NOT EXISTS timescaledb")
