@@ -43,6 +43,8 @@ class Stream:
     closed: bool = False
     lock: asyncio.Lock = field(default_factory=asyncio.Lock)
     """Keeps the messages of one stream in order; taken before the client's lock."""
+    past_lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    """Held while a topic's past is sent."""
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
 
     @property

@@ -68,7 +68,8 @@ class Question:
                 Status.INVALID_ARGUMENT,
                 f"end_time {self.end_ms} is not after start_time {self.start_ms}; the range is [start, end), in ms",
             )
-        return [(symbol.upper(), kind) for symbol in self.symbols for kind in kinds]
+        symbols = dict.fromkeys(symbol.upper() for symbol in self.symbols)
+        return [(symbol, kind) for symbol in symbols for kind in kinds]
 
 
 @dataclass(frozen=True, slots=True)

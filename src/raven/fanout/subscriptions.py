@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from raven.clock import Clock, SystemClock
@@ -32,6 +33,8 @@ HEARTBEAT_TIMEOUT_S = 90.0
 INTEREST_TTL_S = 60.0
 # Rounds of reading what was published meanwhile; each is shorter than the one before.
 _SEAM_TRIES = 20
+# Streams that are sent their past at the same time; each needs a thread for as long as its client takes. Others wait.
+_PASTS_AT_ONCE = 32
 # How long a client may take nothing of its past.
 _PUSH_TIMEOUT_S = 30.0
 NO_HISTORY = "this server keeps no history: set journal.enabled = true (or the url of a database) and start it again"
@@ -66,6 +69,7 @@ class Fanout:
         self._clock = clock or SystemClock()
         self._now = self._clock.monotonic
         self._tasks: set[asyncio.Task[None]] = set()
+        self._past_threads = ThreadPoolExecutor(_PASTS_AT_ONCE, thread_name_prefix="past")
         self.roster = Roster(self._limits)
 
     # ── unary calls ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -199,6 +203,7 @@ class Fanout:
             await self._release_all(client.holder)
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
+        self._past_threads.shutdown(wait=False, cancel_futures=True)
 
     def stats(self) -> dict[str, int]:
         """Count: clients, streams, topics (distinct, over all clients), subscriptions (cursors)."""
@@ -357,13 +362,16 @@ class Fanout:
         try:
             if self._history is None:
                 raise Unobtainable(NO_HISTORY, Status.UNIMPLEMENTED)
-            past = await asyncio.to_thread(self._history.past, topic, start_ns, held.delivery.depth)
-            for _ in range(_SEAM_TRIES):
-                if not await asyncio.to_thread(self._push, stream, topic, held, past):
-                    return
-                if self._resume(stream, held, past.last_sequence):
-                    return
-                # The topic was faster than the disk: what is missing is in the journal by now.
+            past = self._history.past(topic, start_ns, held.delivery.depth)
+            # One topic after the other, so that a stream of many takes no more than its share of the threads.
+            async with stream.past_lock:
+                for _ in range(_SEAM_TRIES):
+                    loop = asyncio.get_running_loop()
+                    if not await loop.run_in_executor(self._past_threads, self._push, stream, topic, held, past):
+                        return
+                    if self._resume(stream, held, past.last_sequence):
+                        return
+                    # The topic was faster than the disk: what is missing is in the journal by now.
             raise Unobtainable(
                 f"{topic} moves faster than its past can be read; subscribe without 'start'", Status.UNAVAILABLE
             )
