@@ -4,7 +4,8 @@
 
 `ingest` replays a recording of BTCUSDT through the engine on one thread, without and with a recorder on another, in
 turn in one run, at the pace of `benches/journal.py`. `writer` fills the buffer and lets the writer empty it:
-compressing, writing and syncing included. Needs the recordings that RAVEN_RECORDINGS points at; writes `results/capture.json`.
+compressing, writing and syncing included. Needs the recordings that RAVEN_RECORDINGS points at. Writes
+`results/capture.json`.
 """
 
 from __future__ import annotations
