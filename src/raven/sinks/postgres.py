@@ -53,6 +53,7 @@ _ABOUT_TIMESCALE = """SELECT installed_version IS NOT NULL AS is_created,
         AS is_loaded,
     EXISTS (SELECT FROM pg_class WHERE oid = to_regclass('raven.trades') AND relkind = 'p') AS is_partitioned
     FROM pg_available_extensions WHERE name = 'timescaledb'"""
+_MISSING = "SELECT count(*) FROM unnest($1::text[]) AS name WHERE to_regclass('raven.' || name) IS NULL"
 # Any number; all who create tables take the same.
 _CREATING = 7_283_640_114
 
@@ -210,7 +211,9 @@ class PostgresSink:
         self._has_hypertables = await self._find_timescale(first)
         async with first.transaction():
             await first.execute("SELECT pg_advisory_xact_lock($1)", _CREATING)
-            await first.execute(schema_sql(hypertables=self._has_hypertables))
+            # Even for a schema that is there, CREATE asks for the right to make one.
+            if await first.fetchval(_MISSING, [*TABLES, "schema_version"]):
+                await first.execute(schema_sql(hypertables=self._has_hypertables))
             version: int = await first.fetchval("SELECT version FROM raven.schema_version")
             return version
 

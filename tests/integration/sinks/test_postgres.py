@@ -179,6 +179,25 @@ async def test_two_processes_may_create_everything_at_once(postgres_server: Post
         await sink.close()
 
 
+async def test_a_user_may_lose_the_right_to_create_schemas_when_the_tables_are_there(
+    postgres_server: PostgresServer,
+) -> None:
+    postgres_server.query("DROP SCHEMA IF EXISTS raven CASCADE")
+    for text in ("DROP ROLE IF EXISTS plain", "CREATE ROLE plain LOGIN", "GRANT CREATE ON DATABASE postgres TO plain"):
+        postgres_server.query(text)
+    sink = PostgresSink(postgres_server.url.replace("raven@", "plain@"))
+    await sink.open()
+    postgres_server.query("REVOKE CREATE ON DATABASE postgres FROM plain")
+
+    await sink.open()
+    await sink.write(trades(5))
+
+    assert count(postgres_server, "trades") == 5
+    await sink.close()
+    postgres_server.query("DROP SCHEMA raven CASCADE")
+    postgres_server.query("DROP ROLE plain")
+
+
 async def test_tables_of_a_newer_raven_are_not_touched(sink: PostgresSink, postgres_server: PostgresServer) -> None:
     postgres_server.query("UPDATE raven.schema_version SET version = 9")
     with pytest.raises(ConfigurationError, match=r"version 9, but this Raven writes 1; upgrade Raven"):
