@@ -44,7 +44,10 @@ GROUPS: dict[str, list[tuple[list[str], list[str]]]] = {
         (["clients.py"], ["--clients", "200", "--seconds", "10"]),
         (["system_replay.py"], ["--runs", "1"]),
     ],
-    "journal": [(["journal.py"], ["--seconds", "2", "--rounds", "1"])],
+    "journal": [
+        (["journal.py"], ["--seconds", "2", "--rounds", "1"]),
+        (["history.py"], ["--rows", "200000", "--rounds", "1"]),
+    ],
     "sinks": [(["sinks.py"], ["--rows", "300000", "--rounds", "1"])],
     "soak": [(["soak.py"], ["--minutes", "2"])],
 }

@@ -25,10 +25,10 @@ __all__ = ["JournalHistory"]
 log = get_logger("serve")
 
 # Questions that are answered at once; others wait their turn.
-_AT_ONCE = 4
-_MOST_WAITING = 64
+AT_ONCE = 8
+MOST_WAITING = 64
 # How long a client may take nothing before its answer ends.
-_PIECE_TIMEOUT_S = 30.0
+PIECE_TIMEOUT_S = 30.0
 
 
 class Answers(Protocol):
@@ -46,7 +46,7 @@ class JournalHistory:
         self._depth = default_depth
         self._journal = journal
         self._folder = folder
-        self._threads = ThreadPoolExecutor(_AT_ONCE, thread_name_prefix="history")
+        self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="history")
         self._asked = 0
 
     def past(self, topic: Topic, start_ns: int, depth: int) -> _TopicPast:
@@ -60,7 +60,7 @@ class JournalHistory:
         Raises: Refused when the question is at fault, too many are asked at once, or the client takes nothing.
         """
         wanted = question.checked()
-        if self._asked >= _MOST_WAITING:
+        if self._asked >= MOST_WAITING:
             raise Refused(
                 Status.RESOURCE_EXHAUSTED, f"{self._asked} questions for history wait already; ask again later"
             )
@@ -72,7 +72,7 @@ class JournalHistory:
             raise Refused(Status.INVALID_ARGUMENT, error.message) from None
         except TimeoutError:
             raise Refused(
-                Status.RESOURCE_EXHAUSTED, f"nothing of the answer was read for {_PIECE_TIMEOUT_S:g} s"
+                Status.RESOURCE_EXHAUSTED, f"nothing of the answer was read for {PIECE_TIMEOUT_S:g} s"
             ) from None
         finally:
             self._asked -= 1
@@ -83,7 +83,7 @@ class JournalHistory:
             part = records
             if question.limit and sent + len(records.words) > question.limit:
                 part = Records(records.kind, records.topic, records.words.slice(0, question.limit - sent))
-            if not answers.reply_piece(call_id, part.encode(depth=self._depth), _PIECE_TIMEOUT_S):
+            if not answers.reply_piece(call_id, part.encode(depth=self._depth), PIECE_TIMEOUT_S):
                 break
             sent += len(part.words)
             if sent == question.limit:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from raven.fanout import FILTERS, Limits
 from raven.fanout.subscriptions import HEARTBEAT_TIMEOUT_S, INTEREST_TTL_S, START_TIMEOUT_S
+from raven.serve.history import AT_ONCE, MOST_WAITING, PIECE_TIMEOUT_S
 
 PROTO = Path(__file__).resolve().parents[3] / "proto"
 FILES = ("subscription.proto", "market_data.proto", "control.proto")
@@ -57,10 +58,31 @@ with the status.
 | INVALID_ARGUMENT | empty symbols or data types, unknown data type, filter, value or venue, a text too long |
 | NOT_FOUND | (streams) no configured venue has the symbol, or not this kind of data for it |
 | RESOURCE_EXHAUSTED | a quota below is used up, a message is larger than 4 MiB, or `overflow = disconnect` struck |
-| UNIMPLEMENTED | `GetHistoricalData`, filter `start`, WALLET_UPDATES: not in this release |
+| UNIMPLEMENTED | `GetHistoricalData` and filter `start` without a journal; WALLET_UPDATES |
 | DEADLINE_EXCEEDED | (streams) promised heartbeats stayed away |
 | UNAVAILABLE | the server stops, or a topic did not start within {start:.0f} s; connect again |
 | UNAUTHENTICATED | a token is configured and the call carries none, or another |
+
+## The past
+
+`GetHistoricalData` needs the server's journal and answers from the moment the port is open, of earlier runs, too.
+Everything published before the call is in the answer.
+
+- **Range**: [`start_time`, `end_time`) by the exchange's time; by time of arrival where the exchange gives none.
+- **Order**: symbols as the request names them, of each the data types as named, of each its venues mixed; records of
+  one topic in the order of their publication. Symbols and types are not merged by time: nothing would be gained for
+  one of them, and a merge holds a part of each in memory. `limit` counts messages over all of them, oldest first of
+  each; ask once per symbol for so many of each.
+- **Gaps** of the past are `GapMark` messages at their places. Every message has the flag 8 (backfilled) and its sequence
+  of then; there is one in a frame.
+- **States** are those that the journal kept; books have the server's default depth.
+- A symbol of which nothing is kept has an empty answer. {at_once} answers are sent at once, {waiting} more wait, others
+  are refused; an answer of which nothing is read for {silence:.0f} s ends with RESOURCE_EXHAUSTED.
+
+The filter `start` of a subscription does the same for its topics, and then goes on live, with the filters `depth`,
+`batch` and `venue`; `conflate_ms` and `overflow` concern the present. Topics have their past one after the other, and
+meanwhile the present of those that are done goes on. A subscription with `start` of a topic that the stream reads
+already only changes its options.
 """
 
 
@@ -79,6 +101,7 @@ def reference() -> str:
     """Return the page."""
     blocks = [block for name in FILES for block in parse((PROTO / name).read_text(encoding="utf-8"))]
     seconds = {"interest": INTEREST_TTL_S, "heartbeat": HEARTBEAT_TIMEOUT_S, "start": START_TIMEOUT_S}
+    seconds |= {"at_once": AT_ONCE, "waiting": MOST_WAITING - AT_ONCE, "silence": PIECE_TIMEOUT_S}
     intro, answers = INTRO.format(**seconds), ANSWERS.format(**seconds)
     return "\n".join([intro + "\n" + _filters(), answers, _limits(), *map(_section, blocks)]) + "\n"
 
