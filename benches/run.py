@@ -48,7 +48,10 @@ GROUPS: dict[str, list[tuple[list[str], list[str]]]] = {
         (["journal.py"], ["--seconds", "2", "--rounds", "1"]),
         (["history.py"], ["--rows", "200000", "--rounds", "1"]),
     ],
-    "sinks": [(["sinks.py"], ["--rows", "300000", "--rounds", "1"])],
+    "sinks": [
+        (["sinks.py"], ["--rows", "300000", "--rounds", "1"]),
+        (["sinks_ingest.py"], ["--rounds", "1"]),
+    ],
     "soak": [(["soak.py"], ["--minutes", "2"])],
 }
 ALL = ("engine", "grpc", "latency", "memory", "system", "journal", "sinks", "soak")
