@@ -70,11 +70,10 @@ Everything published before the call is in the answer.
 
 - **Range**: [`start_time`, `end_time`) by the exchange's time; by time of arrival where the exchange gives none.
 - **Order**: symbols as the request names them, of each the data types as named, of each its venues mixed; records of
-  one topic in the order of their publication. Symbols and types are not merged by time: nothing would be gained for
-  one of them, and a merge holds a part of each in memory. `limit` counts messages over all of them, oldest first of
-  each; ask once per symbol for so many of each.
-- **Gaps** of the past are `GapMark` messages at their places. Every message has the flag 8 (backfilled) and its sequence
-  of then; there is one in a frame.
+  one topic in the order of their publication. Symbols and types are not merged by time, which would hold a part of
+  each in memory. `limit` counts messages over all of them; ask once per symbol for so many of each.
+- **Gaps** of the past are `GapMark` messages at their places. Every message has the flag 8 (backfilled) and the
+  sequence it had; there is one in a frame.
 - **States** are those that the journal kept; books have the server's default depth.
 - A symbol of which nothing is kept has an empty answer. {at_once} answers are sent at once, {waiting} more wait, others
   are refused; an answer of which nothing is read for {silence:.0f} s ends with RESOURCE_EXHAUSTED.
@@ -83,6 +82,8 @@ The filter `start` of a subscription does the same for its topics, and then goes
 `batch` and `venue`; `conflate_ms` and `overflow` concern the present. Topics have their past one after the other, and
 meanwhile the present of those that are done goes on. A subscription with `start` of a topic that the stream reads
 already only changes its options.
+
+## Limits
 """
 
 
