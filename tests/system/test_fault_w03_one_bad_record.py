@@ -9,12 +9,14 @@ import pytest
 from tests.pipeline import Pipeline, until
 from tests.servers.influx import InfluxServer, influx_server
 from tests.servers.influx_v2 import InfluxV2
+from tests.servers.postgres import PostgresServer, postgres_server
 from tests.servers.questdb import QuestdbServer, questdb_server
 
 from raven.sinks.influx import InfluxSink
+from raven.sinks.postgres import PostgresSink, schema_sql
 from raven.sinks.questdb import QuestdbSink
 
-__all__ = ["influx_server", "questdb_server"]
+__all__ = ["influx_server", "postgres_server", "questdb_server"]
 
 pytestmark = pytest.mark.fault("W3")
 
@@ -69,6 +71,29 @@ async def test_one_record_that_its_column_cannot_hold_is_the_only_one_that_quest
         (letter,) = pipeline.letters.letters()
         assert "id 999 " in letter.key
         assert not pipeline.opened_breaker
+
+
+async def test_one_record_against_a_rule_is_the_only_one_that_postgres_misses_until_the_rule_is_gone(
+    postgres_server: PostgresServer, tmp_path: Path
+) -> None:
+    postgres_server.query(schema_sql())
+    postgres_server.query("ALTER TABLE raven.trades ADD CONSTRAINT recent CHECK (exchange_time > '2020-01-01')")
+    async with Pipeline(tmp_path, PostgresSink(postgres_server.url)) as pipeline:
+        await publish_with_one_bad(pipeline)
+
+        assert postgres_server.query("SELECT count(*), sum(id) FROM raven.trades") == [
+            f"4999|{5_000 * 5_001 // 2 - 1_234}"
+        ]
+        (letter,) = pipeline.letters.letters()
+        assert "id 1234 " in letter.key
+        assert 'violates check constraint "recent"' in letter.reason
+        assert not pipeline.opened_breaker
+
+        postgres_server.query("ALTER TABLE raven.trades DROP CONSTRAINT recent")
+        pipeline.letters.ask_retry([letter.number])
+
+        await until(lambda: not pipeline.letters.letters())
+        assert postgres_server.query("SELECT count(*) FROM raven.trades") == ["5000"]
 
 
 async def test_a_letter_goes_in_when_its_reason_is_gone(influx_server: InfluxServer, tmp_path: Path) -> None:
