@@ -59,6 +59,10 @@ class PostgresServer(ServerProcess):
         assert done.returncode == 0, done.stderr
         return done.stdout.splitlines()
 
+    def count(self, table: str) -> int:
+        """Return the number of rows of a table of Raven's."""
+        return int(self.query(f"SELECT count(*) FROM raven.{table}")[0])
+
     def stop(self) -> None:
         """End it in order, without waiting for who is connected."""
         self.resume()

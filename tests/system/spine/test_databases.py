@@ -11,20 +11,24 @@ from typing import Any
 
 import pytest
 from tests.servers.influx import InfluxServer, influx_server
+from tests.servers.postgres import PostgresServer, postgres_server
 from tests.servers.questdb import QuestdbServer, questdb_server
 
 from raven.journal import Batch, read_journal
 from raven.journal.cursors import load_cursor
 from raven.records import Kind
 
-__all__ = ["influx_server", "questdb_server"]
+__all__ = ["influx_server", "postgres_server", "questdb_server"]
+
+Database = InfluxServer | PostgresServer | QuestdbServer
+SECTIONS = {InfluxServer: "INFLUX", PostgresServer: "TIMESCALE", QuestdbServer: "QUESTDB"}
 
 NAMES = {Kind.TRADE: "trades", Kind.QUOTE: "quotes", Kind.BOOK: "orderbook"}
 
 
-@pytest.fixture(params=["influx", "questdb"])
-def database(request: pytest.FixtureRequest) -> InfluxServer | QuestdbServer:
-    made: InfluxServer | QuestdbServer = request.getfixturevalue(f"{request.param}_server")
+@pytest.fixture(params=["influx", "postgres", "questdb"])
+def database(request: pytest.FixtureRequest) -> Database:
+    made: Database = request.getfixturevalue(f"{request.param}_server")
     return made
 
 
@@ -38,9 +42,9 @@ def kept(folder: Path) -> Counter[str]:
 
 
 def test_a_database_has_what_the_journal_has_also_after_a_crash(
-    database: InfluxServer | QuestdbServer, program: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    database: Database, program: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    section = "INFLUX" if isinstance(database, InfluxServer) else "QUESTDB"
+    section = SECTIONS[type(database)]
     folder = tmp_path / "journal"
     monkeypatch.setenv(f"RAVEN__{section}__URL", database.url)
     monkeypatch.setenv("RAVEN__JOURNAL__DIR", str(folder))
