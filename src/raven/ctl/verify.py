@@ -27,6 +27,9 @@ def report(verdict: Verdict) -> dict[str, Any]:
         "sound": verdict.is_sound,
         "segments": verdict.segments,
         "bytes": verdict.size,
+        "parquet_files": verdict.parquet_files,
+        "parquet_bytes": verdict.parquet_size,
+        "problems": [{"file": str(one.path), "reason": one.reason} for one in verdict.problems],
         "damage": [
             {"file": str(one.path), "offset": one.offset, "bytes": one.size, "frames": one.frames, "tail": one.is_tail}
             for one in verdict.damage
@@ -35,7 +38,7 @@ def report(verdict: Verdict) -> dict[str, Any]:
             {
                 "run": one.run, "venue": one.venue, "symbol": one.symbol, "type": one.data_type.name.lower(),
                 "records": one.records, "first_ns": one.first_ns, "last_ns": one.last_ns,
-                "venue_gaps": one.venue_gaps, "not_kept": one.told, "missing": one.missing,
+                "venue_gaps": one.venue_gaps, "not_kept": one.told, "removed": one.removed, "missing": one.missing,
             }
             for one in verdict.topics
         ],
@@ -48,9 +51,11 @@ def show(verdict: Verdict, folder: Path) -> None:
     table = figures()
     for name in ("venue", "symbol", "type"):
         table.add_column(name, no_wrap=True)
-    for name in ("records", "runs", "first", "last", "venue gaps", "not kept", "missing"):
+    for name in ("records", "runs", "first", "last", "venue gaps", "not kept", "removed", "missing"):
         table.add_column(name, justify="right", no_wrap=True)
-    names = dict.fromkeys((one.venue, one.symbol, one.data_type) for one in verdict.topics if one.records)
+    names = dict.fromkeys(
+        (one.venue, one.symbol, one.data_type) for one in verdict.topics if one.records or one.removed
+    )
     for venue, symbol, data_type in sorted(names):
         rows = [one for one in verdict.topics if (one.venue, one.symbol, one.data_type) == (venue, symbol, data_type)]
         missing, told = sum(one.missing for one in rows), sum(one.told for one in rows)
@@ -59,13 +64,19 @@ def show(verdict: Verdict, folder: Path) -> None:
             venue, symbol, data_type.name.lower(), f"{sum(one.records for one in rows):,}", str(len(rows)),
             _time(min(starts, default=0)), _time(max(one.last_ns for one in rows)),
             f"{sum(one.venue_gaps for one in rows):,}", f"[yellow]{told:,}[/]" if told else "0",
+            f"{sum(one.removed for one in rows):,}",
             f"[bold red]{missing:,}[/]" if missing else "0",
         )  # fmt: skip
     print_whole(console, table)
     for one in verdict.damage:
         note = " (a crash; cut at the next start)" if one.is_tail else ""
         console.print(f"{one}{note}", style="yellow" if one.is_tail else "red", highlight=False, soft_wrap=True)
-    size = f"{verdict.segments} segment(s), {verdict.size / 2**20:,.1f} MiB in {folder}"
+    for problem in verdict.problems:
+        console.print(str(problem), style="red", highlight=False, soft_wrap=True)
+    size = f"{verdict.segments} segment(s), {verdict.size / 2**20:,.1f} MiB"
+    if verdict.parquet_files:
+        size += f" and {verdict.parquet_files} Parquet file(s), {verdict.parquet_size / 2**20:,.1f} MiB"
+    size += f" in {folder}"
     answer = "[green]all of it is there[/]" if verdict.is_sound else "[bold red]something is missing or damaged[/]"
     console.print(f"{size}: {answer}", highlight=False, soft_wrap=True)
 

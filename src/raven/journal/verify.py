@@ -6,16 +6,21 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import pyarrow as pa
 import pyarrow.compute as pc
 
+from raven.journal.manifests import CheckedFile, Problem, Removed, check_parquet
 from raven.journal.reading import Batch, read_journal
-from raven.journal.segment import Damage
+from raven.journal.segment import Damage, segments_in
 from raven.records import GapReason, Kind
 from raven.topics import DataType
 
 __all__ = ["TopicCount", "Verdict", "verify_journal"]
 
-_EXPECTED_LOSS = (int(GapReason.JOURNAL), int(GapReason.SLOW_READER))
+_EXPECTED_LOSS = (GapReason.JOURNAL, GapReason.SLOW_READER)
+
+_Name = tuple[str, str, str, DataType]
+"""Run, venue, symbol and type."""
 
 
 @dataclass(slots=True)
@@ -33,6 +38,8 @@ class TopicCount:
     last_ns: int = 0
     told: int = 0
     """Records that a gap record of the journal names as not kept."""
+    removed: int = 0
+    """Records that retention removed, as manifests say."""
     venue_gaps: int = 0
     """Gap records for what the venue did not send."""
 
@@ -44,7 +51,7 @@ class TopicCount:
         """
         if self.data_type is DataType.ORDERBOOK:
             return 0
-        return max(0, self.last_sequence - self.records - self.told)
+        return max(0, self.last_sequence - self.records - self.told - self.removed)
 
 
 @dataclass(slots=True)
@@ -54,8 +61,13 @@ class Verdict:
     segments: int = 0
     size: int = 0
     """Bytes of all segments."""
+    parquet_files: int = 0
+    parquet_size: int = 0
+    """Bytes of all Parquet files."""
     topics: list[TopicCount] = field(default_factory=list)
     damage: list[Damage] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    """Parquet files that are missing, cut, swapped, or not what their manifests say."""
 
     @property
     def is_sound(self) -> bool:
@@ -63,16 +75,18 @@ class Verdict:
 
         A torn tail is what a crash leaves; the next start cuts it.
         """
-        return all(one.is_tail for one in self.damage) and not any(topic.missing for topic in self.topics)
+        is_whole = all(one.is_tail for one in self.damage) and not self.problems
+        return is_whole and not any(topic.missing for topic in self.topics)
 
 
 def verify_journal(folder: Path, progress: Callable[[int], None] = lambda _: None) -> Verdict:
-    """Read all of a journal and count; `progress` is told the records so far.
+    """Read all of a journal, segments and Parquet, and count; `progress` is told the records so far.
 
     Raises: DataValidation when there is no journal.
     """
     verdict = Verdict()
-    counts: dict[tuple[str, int], TopicCount] = {}
+    counts: dict[_Name, TopicCount] = {}
+    segments = {path.stem for path in segments_in(folder)}
     paths: set[Path] = set()
     records = 0
     for item in read_journal(folder):
@@ -84,36 +98,81 @@ def verify_journal(folder: Path, progress: Callable[[int], None] = lambda _: Non
         records += item.records.num_rows
         _count(item, counts)
         progress(records)
+    for found in check_parquet(folder, skip=segments):
+        if isinstance(found, Problem):
+            verdict.problems.append(found)
+        elif isinstance(found, Removed):
+            _count_removed(found, counts)
+        else:
+            verdict.parquet_files += 1
+            verdict.parquet_size += found.path.stat().st_size
+            records += len(found.records)
+            _count_file(found, counts)
+            progress(records)
     verdict.segments, verdict.size = len(paths), sum(path.stat().st_size for path in paths)
     verdict.topics = sorted(counts.values(), key=lambda one: (one.run, one.venue, one.symbol, one.data_type))
     return verdict
 
 
-def _count(batch: Batch, counts: dict[tuple[str, int], TopicCount]) -> None:
+def _count(batch: Batch, counts: dict[_Name, TopicCount]) -> None:
     records = batch.records
     if batch.kind is Kind.GAP:
         for row in records.to_pylist():
-            topic = _topic(batch, row["topic"], counts)
-            if row["sequence"] == 0 and row["reason"] in _EXPECTED_LOSS:
-                topic.told += row["count"]
-                continue
-            topic.venue_gaps += 1
-            topic.records += 1
-            topic.last_sequence = max(topic.last_sequence, row["sequence"])
+            is_told = row["reason"] in _EXPECTED_LOSS
+            _count_gap(_topic(batch, row["topic"], counts), row["sequence"], row["count"], is_told=is_told)
         return
     for number in pc.unique(records["topic"]).to_pylist():
         rows = records.filter(pc.equal(records["topic"], number))
-        topic = _topic(batch, number, counts)
-        topic.records += rows.num_rows
-        topic.last_sequence = max(topic.last_sequence, pc.max(rows["sequence"]).as_py())
-        times = pc.min_max(rows["recv_ns"]).as_py()
-        topic.first_ns = min(topic.first_ns or times["min"], times["min"])
-        topic.last_ns = max(topic.last_ns, times["max"])
+        _count_rows(_topic(batch, number, counts), rows["sequence"], rows["recv_ns"])
 
 
-def _topic(batch: Batch, number: int, counts: dict[tuple[str, int], TopicCount]) -> TopicCount:
-    if (batch.run, number) not in counts:
-        known = batch.topics.get(number)
-        name = (known.venue, known.symbol, known.data_type) if known else ("?", f"topic {number}", DataType.TRADES)
-        counts[batch.run, number] = TopicCount(batch.run, *name)
-    return counts[batch.run, number]
+def _count_file(file: CheckedFile, counts: dict[_Name, TopicCount]) -> None:
+    if file.type == "gaps":
+        expected = [reason.name.lower() for reason in _EXPECTED_LOSS]
+        for row in file.records.drop_columns(["recv_time"]).to_pylist():
+            topic = _named(counts, row["run"], file.venue, file.symbol, row["data_type"])
+            _count_gap(topic, row["sequence"], row["count"], is_told=row["reason"] in expected)
+        return
+    for run in pc.unique(file.records["run"]).to_pylist():
+        rows = file.records.filter(pc.equal(file.records["run"], run))
+        if file.type.upper() in DataType.__members__:
+            topic = _named(counts, run, file.venue, file.symbol, file.type)
+            _count_rows(topic, rows["sequence"], rows["recv_time"].cast(pa.int64()))
+
+
+def _count_removed(removed: Removed, counts: dict[_Name, TopicCount]) -> None:
+    # Gap records that left had a place in the sequence of their topic; which one, nobody knows any more.
+    if removed.type.upper() in DataType.__members__:
+        _named(counts, removed.run, removed.venue, removed.symbol, removed.type).removed += removed.rows
+
+
+def _count_gap(topic: TopicCount, sequence: int, count: int, *, is_told: bool) -> None:
+    if sequence == 0 and is_told:
+        topic.told += count
+        return
+    topic.venue_gaps += 1
+    topic.records += 1
+    topic.last_sequence = max(topic.last_sequence, sequence)
+
+
+def _count_rows(topic: TopicCount, sequences: pa.ChunkedArray, arrivals: pa.ChunkedArray) -> None:
+    topic.records += len(sequences)
+    topic.last_sequence = max(topic.last_sequence, pc.max(sequences).as_py())
+    times = pc.min_max(arrivals).as_py()
+    topic.first_ns = min(topic.first_ns or times["min"], times["min"])
+    topic.last_ns = max(topic.last_ns, times["max"])
+
+
+def _topic(batch: Batch, number: int, counts: dict[_Name, TopicCount]) -> TopicCount:
+    known = batch.topics.get(number)
+    if known is None:
+        return counts.setdefault(
+            (batch.run, "?", f"topic {number}", DataType.TRADES),
+            TopicCount(batch.run, "?", f"topic {number}", DataType.TRADES),
+        )
+    return _named(counts, batch.run, known.venue, known.symbol, known.data_type.name)
+
+
+def _named(counts: dict[_Name, TopicCount], run: str, venue: str, symbol: str, data_type: str) -> TopicCount:
+    name = (run, venue, symbol, DataType[data_type.upper()])
+    return counts.setdefault(name, TopicCount(*name))
