@@ -141,11 +141,11 @@ db-shell: ## A shell in the database (not yet)
 $(CONTAINERS):
 	@echo "make $@ waits for the container stack (deploy/docker), which does not exist yet; \`make run\` needs no container" >&2
 	@exit 1
-backup: ## Back up the journal (not yet)
-restore: ## Restore it: make restore BACKUP_NAME=… (not yet)
-backup restore:
-	@echo "make $@ is not written yet: stop raven and copy the folder of journal.dir (data/journal)" >&2
-	@exit 1
+backup: $(VENV)/.native ## Back up journal, dead letters and configuration, while the server runs
+	@$(BIN)/ravenctl backup $(BACKUP_NAME) $(ARGS)
+restore: $(VENV)/.native ## Restore a backup: make restore BACKUP_NAME=… (the server must not run)
+	@test -n "$(BACKUP_NAME)" || { echo "name it: make restore BACKUP_NAME=…; there are: $$(ls backups 2>/dev/null | tr '\n' ' ')" >&2; exit 1; }
+	@$(BIN)/ravenctl restore "$(BACKUP_NAME)" $(ARGS)
 
 ##@ Tidy
 .PHONY: clean clean-all

@@ -24,12 +24,10 @@ def test_what_needs_containers_says_so_and_fails(target: str) -> None:
     assert f"make {target} waits for the container stack" in answer.stderr
 
 
-@pytest.mark.parametrize("target", ["backup", "restore"])
-def test_what_is_not_written_yet_says_what_to_do_and_fails(target: str) -> None:
-    answer = make(target)
+def test_a_restore_must_be_told_which_backup() -> None:
+    answer = make("-n", "restore", "BACKUP_NAME=")
 
-    assert answer.returncode != 0
-    assert f"make {target} is not written yet: stop raven and copy the folder" in answer.stderr
+    assert "make restore BACKUP_NAME=" in answer.stdout
 
 
 def test_urls_are_told_without_a_running_server() -> None:

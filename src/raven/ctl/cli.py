@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -21,6 +22,8 @@ from raven.errors import RavenError
 __all__ = ["app", "main"]
 
 DEFAULT_JOURNAL = Path("data/journal")
+DEFAULT_BACKUPS = Path("backups")
+DEFAULT_CONFIG = Path("config")
 _SHOWN_RECORDS = 20
 
 app = typer.Typer(
@@ -260,6 +263,67 @@ def gaps(
         sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(found), indent=1) + b"\n")
     else:
         missing.show(found)
+
+
+@app.command(
+    cls=Command,
+    epilog="Safe while the server runs. On the same disk files are linked, on another they are copied.\n\nExamples:\n\n"
+    "  ravenctl backup\n\n  ravenctl backup before-upgrade --to /mnt/backups",
+)
+def backup(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="The time of day if left out.")] = "",
+    into: Annotated[Path, typer.Option("--to", metavar="FOLDER", help="Folder of all backups.")] = DEFAULT_BACKUPS,
+    folder: Annotated[Path, typer.Option("--journal", metavar="FOLDER", help="See journal.dir.")] = DEFAULT_JOURNAL,
+    letters: Annotated[Path, typer.Option(metavar="FILE", help="See sinks.dead_letters.")] = dlq.DEFAULT,
+    config: Annotated[Path, typer.Option(metavar="FOLDER", help="Its .toml and .yaml files.")] = DEFAULT_CONFIG,
+) -> None:
+    """Back up the journal, the dead letters and the configuration, and read the copy back."""
+    from raven.ctl import backup as work  # noqa: PLC0415 - as above
+
+    chosen = name or f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}"
+    files = [path for pattern in ("*.toml", "*.yaml", "*.yml") for path in sorted(config.glob(pattern))]
+    try:
+        with progress_in("files") as progress:
+            task = progress.add_task("backing up", total=None)
+            done = work.back_up(
+                chosen, into, journal=folder, letters=letters, configuration=files,
+                progress=lambda what, at, of: progress.update(task, description=what, completed=at, total=of),
+            )  # fmt: skip
+    except (RavenError, OSError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from None
+    mib, copied = done.size / 2**20, done.copied / 2**20
+    typer.echo(f"{done.folder}: {done.files} files, {mib:,.1f} MiB ({copied:,.1f} MiB copied), read back and whole")
+    typer.echo(f"restore it with: ravenctl restore {chosen}" + ("" if into == DEFAULT_BACKUPS else f" --from {into}"))
+
+
+@app.command(
+    cls=Command,
+    epilog="The server must not run. What is there already is moved aside with --force, never removed.\n\nExamples:\n\n"
+    "  ravenctl restore 20261121T120000Z\n\n  ravenctl restore before-upgrade --from /mnt/backups --force",
+)
+def restore(
+    name: Annotated[str, typer.Argument(metavar="NAME", help="As `ravenctl backup` called it.")],
+    backups: Annotated[Path, typer.Option("--from", metavar="FOLDER", help="Folder of all backups.")] = DEFAULT_BACKUPS,
+    folder: Annotated[Path, typer.Option("--journal", metavar="FOLDER", help="See journal.dir.")] = DEFAULT_JOURNAL,
+    letters: Annotated[Path, typer.Option(metavar="FILE", help="See sinks.dead_letters.")] = dlq.DEFAULT,
+    config: Annotated[Path, typer.Option(metavar="FOLDER", help="Where configuration goes.")] = DEFAULT_CONFIG,
+    force: Annotated[bool, typer.Option("--force", help="Move aside what is there.")] = False,
+) -> None:
+    """Check a backup and put it where the server looks for it."""
+    from raven.ctl import backup as work  # noqa: PLC0415 - as above
+
+    try:
+        with progress_in("files") as progress:
+            task = progress.add_task("restoring", total=None)
+            done = work.restore(
+                backups / name, journal=folder, letters=letters, configuration=config, force=force,
+                progress=lambda what, at, of: progress.update(task, description=what, completed=at, total=of),
+            )  # fmt: skip
+    except (RavenError, OSError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(1) from None
+    typer.echo(f"{folder}: {done.files} files, {done.size / 2**20:,.1f} MiB restored and whole")
 
 
 def _with_progress(files: list[Path]) -> Replay:
