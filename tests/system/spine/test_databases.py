@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import signal
 import time
+import urllib.request
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,7 @@ from typing import Any
 
 import pytest
 from tests.servers.influx import InfluxServer, influx_server
-from tests.servers.postgres import PostgresServer, postgres_server
+from tests.servers.postgres import PostgresServer, folder_for_postgres, postgres_server, skip_without_postgres
 from tests.servers.questdb import QuestdbServer, questdb_server
 
 from raven.journal import Batch, read_journal
@@ -30,6 +32,21 @@ NAMES = {Kind.TRADE: "trades", Kind.QUOTE: "quotes", Kind.BOOK: "orderbook"}
 def database(request: pytest.FixtureRequest) -> Database:
     made: Database = request.getfixturevalue(f"{request.param}_server")
     return made
+
+
+def health(http: str) -> Any:
+    """Ask the program how it is."""
+    with urllib.request.urlopen(f"{http}/health", timeout=5) as answer:
+        return json.load(answer)
+
+
+def until(ask: Callable[[], Any], is_it: Callable[[Any], bool], seconds: float = 30.0) -> Any:
+    """Ask until the answer is right; return it."""
+    deadline = time.monotonic() + seconds
+    while not is_it(said := ask()):
+        assert time.monotonic() < deadline, said
+        time.sleep(0.02)
+    return said
 
 
 def kept(folder: Path) -> Counter[str]:
@@ -64,3 +81,26 @@ def test_a_database_has_what_the_journal_has_also_after_a_crash(
 
     assert min(counts.values()) > 0
     assert {table: database.count(table) for table in counts} == dict(counts)
+
+
+@pytest.mark.fault("P6")
+def test_a_database_that_is_not_there_yet_is_no_reason_not_to_start(
+    program: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    skip_without_postgres()
+    monkeypatch.setenv("RAVEN__JOURNAL__DIR", str(tmp_path / "journal"))
+    monkeypatch.setenv("RAVEN__SINKS__DEAD_LETTERS", str(tmp_path / "letters.sqlite"))
+    with folder_for_postgres() as folder:
+        server = PostgresServer(folder)
+        monkeypatch.setenv("RAVEN__TIMESCALE__URL", server.url)
+        with program("--demo") as raven:
+            said = until(lambda: health(raven.http), lambda said: said["status"] == "degraded")
+            assert "of the journal are not written yet, nothing is lost" in str(said["components"])
+            server.start()
+            try:
+                until(lambda: load_cursor(tmp_path / "journal", "timescale").rows, lambda rows: rows > 500)
+                assert server.count("trades") > 0
+                until(lambda: health(raven.http), lambda said: said["status"] == "healthy")
+                raven.end(signal.SIGTERM)
+            finally:
+                server.stop()
