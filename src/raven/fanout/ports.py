@@ -57,15 +57,20 @@ class Past(Protocol):
         """Read what is there and was not read yet, as messages; everything published before the call is there."""
 
     @property
-    def last_sequence(self) -> int:
-        """Sequence of the newest record of this run of the server that was read; 0 for none."""
+    def last_sequence(self) -> int | None:
+        """Sequence of the newest record of this very topic that was read; 0 for none yet, None if it is not kept: a
+        deeper tier of a book, say. Raises: RavenError when that cannot be told.
+        """
 
 
 class History(Protocol):
     """Whoever remembers what was published."""
 
-    def past(self, topic: Topic, start_ns: int, depth: int) -> Past:
-        """Begin to read what happened of a topic from a moment on. Raises: RavenError for the subscriber."""
+    def past(self, topic: Topic, topic_id: int, start_ns: int, depth: int) -> Past:
+        """Begin to read what happened of a topic from a moment on; `topic_id` is the one it has now.
+
+        Raises: RavenError for the subscriber.
+        """
 
 
 class Streams(Protocol):

@@ -347,9 +347,13 @@ class Fanout:
         if delivery.start_ns is not None and before is None:
             self._spawn(self._from_past(stream, topic, held, delivery.start_ns), stream.tasks)
             return
+        self._attach_now(stream, topic, held)
+
+    def _attach_now(self, stream: Stream, topic: Topic, held: Held) -> None:
+        delivery = held.delivery
         self._streams.attach(
             stream.stream_id,
-            topic_id,
+            held.topic_id,
             depth=delivery.depth,
             conflate_ms=delivery.conflate_ms,
             overflow=delivery.overflow,
@@ -362,14 +366,14 @@ class Fanout:
         try:
             if self._history is None:
                 raise Unobtainable(NO_HISTORY, Status.UNIMPLEMENTED)
-            past = self._history.past(topic, start_ns, held.delivery.depth)
+            past = self._history.past(topic, held.topic_id, start_ns, held.delivery.depth)
             # One topic after the other, so that a stream of many takes no more than its share of the threads.
             async with stream.past_lock:
                 for _ in range(_SEAM_TRIES):
                     loop = asyncio.get_running_loop()
                     if not await loop.run_in_executor(self._past_threads, self._push, stream, topic, held, past):
                         return
-                    if self._resume(stream, held, past.last_sequence):
+                    if self._go_on(stream, topic, held, past.last_sequence):
                         return
                     # The topic was faster than the disk: what is missing is in the journal by now.
             raise Unobtainable(
@@ -394,9 +398,13 @@ class Fanout:
                 return False
         return stream.held.get(topic) is held
 
-    def _resume(self, stream: Stream, held: Held, after: int) -> bool:
+    def _go_on(self, stream: Stream, topic: Topic, held: Held, after: int | None) -> bool:
+        """Attach a stream behind its past; False when what follows is on the disk only."""
         delivery = held.delivery
         try:
+            if after is None:
+                self._attach_now(stream, topic, held)
+                return True
             return self._streams.resume(
                 stream.stream_id,
                 held.topic_id,

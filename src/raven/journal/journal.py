@@ -90,6 +90,8 @@ class Journal:
         self._clock = clock or SystemClock()
         self._collector = Collector(hub, book_interval_ns=round(books_every_s * 1e9))
         self._topics: dict[int, TopicRow] = {}
+        # How often a topic of this name was kept in this run; its sequences began anew each time.
+        self._beginnings: Counter[tuple[str, str, int]] = Counter()
         self._unkept: Counter[int] = Counter()
         self._interrupted: set[JournalTopic] = set()
         self._segment: SegmentWriter | None = None
@@ -139,6 +141,14 @@ class Journal:
                     f"the journal does not keep up: {self.status.trouble or f'no commit within {timeout_s:g} s'}"
                 )
             return self.end
+
+    def keeps(self, topic_id: int) -> bool:
+        """Is this topic of the hub kept, as of the last look for new ones?"""
+        return topic_id in self._topics
+
+    def beginnings(self, venue: str, symbol: str, data_type: DataType) -> int:
+        """Return how often a topic of this name began in this run."""
+        return self._beginnings[venue, symbol, int(data_type)]
 
     async def stop(self) -> None:
         """Keep what was published until now, and close."""
@@ -256,6 +266,7 @@ class Journal:
         for row in fresh:
             self._collector.add(row[0])
             self._topics[row[0]] = row
+            self._beginnings[row[1:4]] += 1
         return fresh, [topic for topic in self._topics if topic not in present]
 
     def _is_kept(self, row: TopicRow) -> bool:

@@ -70,8 +70,11 @@ class Past:
         venue: str = "",
         start_ns: int | None = None,
         end_ns: int | None = None,
+        number: int | None = None,
     ) -> None:
         """Records that happened from `start_ns` on and before `end_ns`; of every venue if none is named.
+
+        `number` is that of a topic in its run, in the column `topic`: `last` is of that one then.
 
         Raises: DataValidation for a type that is not kept.
         """
@@ -80,7 +83,10 @@ class Past:
             known = ", ".join(one.name for one in KINDS)
             raise DataValidation(f"{data_type.name} is not kept in journals; kept are {known}")
         self.last: tuple[str, int] = ("", 0)
-        """Run and sequence of the newest record seen, whatever its time."""
+        """Run and sequence of the newest record seen in segments, whatever its time."""
+        self.last_in_parquet: tuple[str, int] = ("", 0)
+        """The same of Parquet files, where topics have no number: it may be of an earlier one of the same name."""
+        self._number = number
         self._kind = kind
         self._journal = journal
         self._symbol, self._venue, self._data_type = symbol, venue, data_type
@@ -143,7 +149,7 @@ class Past:
         for topic, numbers in wanted.items():
             rows = words.filter(pc.is_in(words["topic"], pa.array(numbers, pa.uint32())))
             if len(rows):
-                self._note(batch.run, pc.max(rows["sequence"]).as_py())
+                self.last = _newer(self.last, batch.run, self._of_number(rows))
                 yield Records(batch.kind, topic, rows)
 
     # --- Parquet ----------------------------------------------------------------------------------------
@@ -160,12 +166,13 @@ class Past:
             with pq.ParquetFile(path) as file:
                 groups = row_groups_within(file, self._start_ns, self._end_ns)
                 if len(groups) < file.metadata.num_row_groups:
-                    self._note(*newest_of(file))
+                    self.last_in_parquet = _newer(self.last_in_parquet, *newest_of(file))
                 for batch in file.iter_batches(_BOOKS if self._kind is Kind.BOOK else _BATCH_ROWS, row_groups=groups):
                     table = pa.table(batch)
                     rows = records_of(self._kind, table)
                     if len(rows):
-                        self._note(table["run"][-1].as_py(), pc.max(rows["sequence"]).as_py())
+                        newest = pc.max(rows["sequence"]).as_py()
+                        self.last_in_parquet = _newer(self.last_in_parquet, table["run"][-1].as_py(), newest)
                     records = Records(self._kind, topic, rows)
                     if gaps is None or not len(gaps):
                         yield from self._cut([records])
@@ -182,8 +189,10 @@ class Past:
 
     # --- both -------------------------------------------------------------------------------------------
 
-    def _note(self, run: str, newest: int) -> None:
-        self.last = (run, max(newest, self.last[1]) if run == self.last[0] else newest)
+    def _of_number(self, rows: pa.Table) -> int:
+        if self._number is not None:
+            rows = rows.filter(pc.equal(rows["topic"], self._number))
+        return pc.max(rows["sequence"]).as_py() or 0
 
     def _cut(self, all_records: list[Records]) -> Iterator[Records]:
         """Keep what happened in the time that is wanted."""
@@ -195,6 +204,10 @@ class Past:
                 words = words.filter(pc.less(_times(words), self._end_ns))
             if len(words):
                 yield Records(records.kind, records.topic, words)
+
+
+def _newer(last: tuple[str, int], run: str, sequence: int) -> tuple[str, int]:
+    return (run, max(sequence, last[1]) if run == last[0] else sequence)
 
 
 def _times(words: pa.Table) -> pa.ChunkedArray:

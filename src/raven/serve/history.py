@@ -49,10 +49,10 @@ class JournalHistory:
         self._threads = ThreadPoolExecutor(AT_ONCE, thread_name_prefix="history")
         self._asked = 0
 
-    def past(self, topic: Topic, start_ns: int, depth: int) -> _TopicPast:
+    def past(self, topic: Topic, topic_id: int, start_ns: int, depth: int) -> _TopicPast:
         """Begin to read what happened of a topic from a moment on. Raises: DataValidation for a type not kept."""
-        past = Past(self._folder, topic.symbol, topic.data_type, venue=topic.venue, start_ns=start_ns)
-        return _TopicPast(past, self._journal, depth)
+        past = Past(self._folder, topic.symbol, topic.data_type, venue=topic.venue, start_ns=start_ns, number=topic_id)
+        return _TopicPast(past, self._journal, topic, topic_id, depth)
 
     async def answer(self, question: Question, call_id: int, answers: Answers) -> int:
         """Send what is asked for; return how many records that were.
@@ -106,9 +106,11 @@ class JournalHistory:
 class _TopicPast:
     """The past of one topic of this run; see `raven.fanout.ports.Past`."""
 
-    def __init__(self, past: Past, journal: Journal, depth: int) -> None:
+    def __init__(self, past: Past, journal: Journal, topic: Topic, topic_id: int, depth: int) -> None:
         self._past = past
         self._journal = journal
+        self._topic = topic
+        self._topic_id = topic_id
         self._depth = depth
 
     def pieces(self) -> Iterator[Encoded]:
@@ -117,6 +119,18 @@ class _TopicPast:
             yield records.encode(depth=self._depth)
 
     @property
-    def last_sequence(self) -> int:
-        run, sequence = self._past.last
-        return sequence if run == self._journal.run else 0
+    def last_sequence(self) -> int | None:
+        if not self._journal.keeps(self._topic_id):
+            return None
+        (run, sequence), (old_run, old_sequence) = self._past.last, self._past.last_in_parquet
+        if run == self._journal.run and sequence:
+            return sequence
+        if old_run != self._journal.run:
+            return 0
+        topic = self._topic
+        if self._journal.beginnings(topic.venue, topic.symbol, topic.data_type) > 1:
+            raise DataValidation(
+                f"{topic} began more than once since the server started, and what is kept of it cannot be told apart "
+                "before its next record; try again, or subscribe without 'start'"
+            )
+        return old_sequence

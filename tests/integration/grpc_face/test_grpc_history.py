@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import random
 import time
 from collections.abc import AsyncIterator
@@ -218,6 +219,41 @@ async def test_a_history_larger_than_all_buffers_waits_for_its_reader(make_scene
         ids.append(int(message.trade.trade_id))
     assert ids == list(range(1, 160_001))
     assert scene.server.stats()["bytes"] > 10 << 20
+
+
+async def test_a_symbol_that_went_and_came_back_goes_on_from_its_new_sequences(scene: Scene) -> None:
+    market = scene.market
+    agg_trade = {"e": "aggTrade", "s": "BOOKUSDT", "p": "100.0", "q": "1", "m": False}
+
+    def publish(first: int, count: int) -> None:
+        for number in range(first, first + count):
+            now_ns = time.time_ns()
+            event = agg_trade | {"E": now_ns // 10**6, "T": now_ns // 10**6, "a": number, "f": number, "l": number}
+            market.engine.on_frame(market.connection, now_ns, json.dumps(event).encode())
+
+    publish(1, 300)
+    await asyncio.to_thread(_commit, scene.journal)
+    market.engine.remove_instrument(market.instrument)
+    await asyncio.to_thread(_commit, scene.journal)
+    market.engine.add_instrument(market.venue, "BOOKUSDT", price_scale=1, quantity_scale=0, ring_bytes=1 << 20)
+    publish(301, 20)
+
+    client = await scene.stream(symbols=["BOOKUSDT"], data_types=[TRADES], filters={"start": "-1h"})
+    await scene.until(lambda: len(client.trade_ids()) >= 320)
+    publish(321, 5)
+    await scene.until(lambda: len(client.trade_ids()) >= 325)
+    assert client.trade_ids() == list(range(1, 326))
+    assert [message.sequence for message in client.messages][300:] == list(range(1, 26))
+
+
+async def test_a_book_deeper_than_what_is_kept_goes_on_with_its_own_states(scene: Scene) -> None:
+    deep = scene.market.engine.enable_depth(scene.market.instrument, 100)
+    client = await scene.stream(symbols=["BOOKUSDT"], data_types=[BOOKS], filters={"start": "-1h", "depth": "100"})
+    await scene.until(lambda: any(not message.flags & Flags.BACKFILLED for message in client.messages))
+    assert scene.market.hub.find("binance_futures", "BOOKUSDT", BOOKS, 100) == deep
+    assert client.messages[0].flags & Flags.BACKFILLED
+    assert len(client.messages[0].orderbook.bids) == 20
+    assert len(client.messages[-1].orderbook.bids) == 50
 
 
 async def test_a_gap_of_the_past_stands_at_its_place(make_scene: MakeScene, tmp_path: Path) -> None:

@@ -73,7 +73,7 @@ def test_the_newest_sequence_is_known_of_what_was_not_read(tmp_path: Path) -> No
     reader = Past(tmp_path, "BTCUSDT", DataType.TRADES, start_ns=NS + 1_000 * SECOND)
 
     assert ids(reader) == []
-    assert reader.last == (name, 100)
+    assert reader.last_in_parquet == (name, 100)
 
 
 def test_a_file_without_statistics_is_read(compacted: Path) -> None:
