@@ -15,6 +15,7 @@ PROJECT = Path(__file__).resolve().parent.parent
 PAGES = {
     "docs/reference/config.md": "raven.config.reference:reference",
     "docs/reference/metrics.md": "raven.observe.reference:reference",
+    "docs/reference/parquet.md": "raven.journal.reference:reference",
     "docs/reference/grpc.md": "raven.serve.reference:reference",
     "docs/reference/validation.md": "validation_reference:reference",
     "deploy/sql/postgres.sql": "raven.sinks.postgres:schema_sql",
