@@ -23,7 +23,7 @@ HEALED_WITHIN_S = 5.0
 CONNECTIONS = 8
 
 
-@pytest.fixture
+@pytest.fixture(scope="module")
 def server() -> Iterator[PostgresServer]:
     skip_without_postgres()
     with folder_for_postgres() as folder:
@@ -36,19 +36,22 @@ def server() -> Iterator[PostgresServer]:
 @pytest.fixture
 async def pipeline(server: PostgresServer, tmp_path: Path) -> AsyncIterator[Pipeline]:
     """One that writes already, and pauses between attempts as the built-in configuration says."""
+    if not server.is_running:
+        server.start()
+    server.query("DROP SCHEMA IF EXISTS raven CASCADE")
     pauses = SinksSettings()
     settings = PersistenceSettings(
         batch_s=0.05,
         first_pause_s=pauses.retry_delay_ms / 1000,
         longest_pause_s=pauses.max_retry_delay_ms / 1000,
     )
-    async with Pipeline(tmp_path, PostgresSink(server.url, answer_timeout_s=2.0), settings=settings) as pipeline:
+    async with Pipeline(tmp_path, PostgresSink(server.url, answer_timeout_s=1.0), settings=settings) as pipeline:
         pipeline.publish(1_000)
         await pipeline.all_written()
         yield pipeline
 
 
-async def fails_for_a_while(pipeline: Pipeline, seconds: float = 3.0) -> None:
+async def fails_for_a_while(pipeline: Pipeline, seconds: float = 2.0) -> None:
     """Publish until the database has been given up, and then on until pauses are at their longest."""
     await pipeline.publish_for(seconds, 500)
     await until(lambda: pipeline.opened_breaker)
@@ -85,7 +88,7 @@ async def test_restarted_in_order(pipeline: Pipeline, server: PostgresServer) ->
 
 async def test_hanging(pipeline: Pipeline, server: PostgresServer) -> None:
     server.suspend()
-    await fails_for_a_while(pipeline, seconds=8)
+    await fails_for_a_while(pipeline, seconds=4)
     server.resume()
     await heals(pipeline, server)
 
