@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import asyncio
+import re
 from decimal import Decimal
 from itertools import islice
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 import pyarrow as pa
@@ -16,6 +19,8 @@ from raven.client import Gap, RequestRefused, ServerUnreachable, Trade
 from raven.errors import ConfigurationError, DataValidation
 
 from .conftest import MakeScene, Scene
+
+PAGE = Path(__file__).resolve().parents[3] / "docs" / "how-to" / "query-your-data.md"
 
 
 @pytest.fixture
@@ -50,6 +55,21 @@ async def test_a_server_gives_the_same_records_as_doubles(scene: Scene) -> None:
 async def test_a_program_with_asyncio_reads_table_by_table(scene: Scene, tmp_path: Path) -> None:
     for past in (raven.history("BTCUSDT", journal=tmp_path), raven.history("BTCUSDT", address=scene.address)):
         assert [len(table) async for table in past] == [100]
+
+
+async def test_the_code_on_the_page_runs(scene: Scene, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    text = PAGE.read_text(encoding="utf-8").replace("data/journal", str(tmp_path))
+    scene.market.trade("BTCUSDT", 101)
+    await asyncio.to_thread(scene.journal.commit_now)  # type: ignore[union-attr]
+    from_folder, then_live = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+
+    names: dict[str, Any] = {}
+    exec(compile(from_folder, str(PAGE), "exec"), names)
+    assert names["table"]["id"].to_pylist() == [101]
+
+    stop = then_live.replace("print(event)", "print(event); break").replace("localhost:50051", scene.address)
+    await eval(compile(stop, str(PAGE), "exec", ast.PyCF_ALLOW_TOP_LEVEL_AWAIT), names)
+    assert "id 101, BACKFILLED" in capsys.readouterr().out
 
 
 async def test_what_makes_no_sense_is_said(scene: Scene, tmp_path: Path) -> None:
