@@ -92,6 +92,10 @@ test-integration: $(VENV)/.native $(VENV)/.dev ## Integration and system tests: 
 test-peers: $(VENV)/.native $(VENV)/.peers ## Clients that others wrote against the built-in exchange (installs them first)
 	@$(PY) -m pytest -q tests/integration/test_exchange_peers.py $(ARGS)
 
+.PHONY: chaos
+chaos: $(VENV)/.native $(VENV)/.dev ## Inject every fault that has a test, with a table at the end (ARGS=--chaos: full length)
+	@$(PY) scripts/chaos.py $(ARGS)
+
 .PHONY: docs
 docs: $(VENV)/.native $(VENV)/.dev ## Write the generated pages of docs/reference
 	@$(PY) scripts/generate_docs.py
@@ -116,6 +120,10 @@ bench-high-freq: ## Store, snapshot and validation
 $(BENCHES): $(VENV)/.native $(VENV)/.dev
 	@if [ -f benches/run.py ]; then $(PY) benches/run.py $(patsubst bench-%,%,$(@:bench=bench-engine)) $(ARGS); \
 	else echo "make $@ waits for benches/run.py, which does not exist yet" >&2; exit 1; fi
+
+.PHONY: chaos
+chaos: $(VENV)/.native $(VENV)/.dev ## Inject every fault at full length; a table says how each ended (an hour and more; ARGS="--short W2")
+	@$(PY) scripts/chaos.py $(ARGS)
 
 ##@ Operate
 .PHONY: health status urls

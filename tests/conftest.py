@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,18 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--chaos", action="store_true", default=bool(os.environ.get("RAVEN_CHAOS")),
         help="faults at full length: outages of minutes, a hundred rounds (also RAVEN_CHAOS=1)",
     )  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let reports say which fault a test injects."""
+    for item in items:
+        item.user_properties += [("fault", mark.args[0]) for mark in item.iter_markers("fault")]
+
+
+@pytest.fixture
+def figure(request: pytest.FixtureRequest) -> Callable[[str, object], None]:
+    """Return `figure(name, value)`: what a fault cost, for the table of `make chaos`."""
+    return lambda name, value: request.node.user_properties.append((name, value))
 
 
 @pytest.fixture
