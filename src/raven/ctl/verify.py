@@ -29,6 +29,7 @@ def report(verdict: Verdict) -> dict[str, Any]:
         "bytes": verdict.size,
         "parquet_files": verdict.parquet_files,
         "parquet_bytes": verdict.parquet_size,
+        "absent_segments": verdict.absent,
         "problems": [{"file": str(one.path), "reason": one.reason} for one in verdict.problems],
         "damage": [
             {"file": str(one.path), "offset": one.offset, "bytes": one.size, "frames": one.frames, "tail": one.is_tail}
@@ -73,6 +74,10 @@ def show(verdict: Verdict, folder: Path) -> None:
         console.print(f"{one}{note}", style="yellow" if one.is_tail else "red", highlight=False, soft_wrap=True)
     for problem in verdict.problems:
         console.print(str(problem), style="red", highlight=False, soft_wrap=True)
+    if verdict.absent:
+        numbers = ", ".join(f"{number:010d}" for number in verdict.absent[:10])
+        note = f"{len(verdict.absent)} segment(s) are neither here nor in Parquet: {numbers}"
+        console.print(f"{note}; lost, or compacted when empty", style="yellow", highlight=False, soft_wrap=True)
     size = f"{verdict.segments} segment(s), {verdict.size / 2**20:,.1f} MiB"
     if verdict.parquet_files:
         size += f" and {verdict.parquet_files} Parquet file(s), {verdict.parquet_size / 2**20:,.1f} MiB"

@@ -41,6 +41,8 @@ class Removed:
     run: str
     rows: int
     why: str
+    segments: tuple[str, ...] = ()
+    """Names of the segments that they had come from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,8 +74,9 @@ def _check_folder(folder: Path, skip: Collection[str]) -> Iterator[CheckedFile |
     except (OSError, ValueError) as error:
         yield Problem(folder / "_manifest.json", f"cannot be read ({error}); restore it from a backup")
         return
-    for entry in manifest.get("removed", {}).values():
-        yield Removed(venue, symbol, name, ",".join(entry.get("runs", ())), entry["rows"], entry["why"])
+    for file, entry in manifest.get("removed", {}).items():
+        stems = tuple(Path(file).stem.split("-"))
+        yield Removed(venue, symbol, name, ",".join(entry.get("runs", ())), entry["rows"], entry["why"], stems)
     listed: dict[str, dict[str, Any]] = manifest["files"]
     for path in sorted(folder.glob("*.parquet")):
         # One that is written off may be removed a moment later.

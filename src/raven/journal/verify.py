@@ -67,7 +67,9 @@ class Verdict:
     topics: list[TopicCount] = field(default_factory=list)
     damage: list[Damage] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
-    """Parquet files that are missing, cut, swapped, or not what their manifests say."""
+    """Parquet files that are missing, cut, swapped, or not what their manifests say; segments in wrong places."""
+    absent: list[int] = field(default_factory=list)
+    """Numbers of segments that are nowhere: lost, or nothing was in them when they were compacted."""
 
     @property
     def is_sound(self) -> bool:
@@ -88,6 +90,9 @@ def verify_journal(folder: Path, progress: Callable[[int], None] = lambda _: Non
     counts: dict[_Name, TopicCount] = {}
     segments = {path.stem for path in segments_in(folder)}
     paths: set[Path] = set()
+    compacted: set[str] = set()
+    newest: dict[_Name, int] = {}
+    misplaced: set[Path] = set()
     records = 0
     for item in read_journal(folder):
         if isinstance(item, Damage):
@@ -97,19 +102,26 @@ def verify_journal(folder: Path, progress: Callable[[int], None] = lambda _: Non
         paths.add(item.path)
         records += item.records.num_rows
         _count(item, counts)
+        if _goes_back(item, newest) and item.path not in misplaced:
+            misplaced.add(item.path)
+            verdict.problems.append(Problem(item.path, "is older than the segment before it; they changed places"))
         progress(records)
     for found in check_parquet(folder, skip=segments):
         if isinstance(found, Problem):
             verdict.problems.append(found)
         elif isinstance(found, Removed):
+            compacted.update(found.segments)
             _count_removed(found, counts)
         else:
+            compacted.add(found.path.stem)
             verdict.parquet_files += 1
             verdict.parquet_size += found.path.stat().st_size
             records += len(found.records)
             _count_file(found, counts)
             progress(records)
     verdict.segments, verdict.size = len(paths), sum(path.stat().st_size for path in paths)
+    there = {int(stem) for stem in segments | compacted if stem.isdigit()}
+    verdict.absent = sorted(set(range(min(there, default=0), max(there, default=0))) - there)
     verdict.topics = sorted(counts.values(), key=lambda one: (one.run, one.venue, one.symbol, one.data_type))
     return verdict
 
@@ -124,6 +136,21 @@ def _count(batch: Batch, counts: dict[_Name, TopicCount]) -> None:
     for number in pc.unique(records["topic"]).to_pylist():
         rows = records.filter(pc.equal(records["topic"], number))
         _count_rows(_topic(batch, number, counts), rows["sequence"], rows["recv_ns"])
+
+
+def _goes_back(batch: Batch, newest: dict[_Name, int]) -> bool:
+    """Do the sequences of a topic begin below what was there already?"""
+    records, result = batch.records, False
+    if batch.kind is Kind.GAP:
+        return False
+    for number in pc.unique(records["topic"]).to_pylist():
+        known = batch.topics.get(number)
+        if known is not None:
+            name = (batch.run, known.venue, known.symbol, known.data_type)
+            ends = pc.min_max(records.filter(pc.equal(records["topic"], number))["sequence"]).as_py()
+            result |= ends["min"] <= newest.get(name, 0)
+            newest[name] = max(newest.get(name, 0), ends["max"])
+    return result
 
 
 def _count_file(file: CheckedFile, counts: dict[_Name, TopicCount]) -> None:

@@ -94,6 +94,7 @@ def test_the_manifest_says_what_a_file_holds(tmp_path: Path) -> None:
     assert not list(parquet_folder(tmp_path).rglob("*.unfinished"))
 
 
+@pytest.mark.fault("D6")
 def test_a_compaction_that_was_cut_off_is_done_again_with_the_same_result(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -132,6 +132,7 @@ def test_a_ring_that_was_faster_is_a_gap_with_its_count(tmp_path: Path) -> None:
     assert gaps[0]["count"] + len(column(tmp_path, Kind.TRADE, "id")) == 5_000
 
 
+@pytest.mark.fault("W6")
 def test_a_full_disk_costs_only_what_came_meanwhile_and_says_how_much(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -202,6 +203,7 @@ def test_what_a_topic_that_has_ended_lost_to_a_full_disk_is_said_too(
     assert journal.status.lost == 1
 
 
+@pytest.mark.fault("D9")
 def test_a_second_writer_of_the_same_folder_is_refused_with_the_first_ones_pid(tmp_path: Path) -> None:
     journal = opened(tmp_path, Hub())
     with pytest.raises(ConfigurationError, match=rf"written by another process \(pid {os.getpid()}\)"):

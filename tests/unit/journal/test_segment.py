@@ -42,6 +42,7 @@ def segment(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     return written(tmp_path_factory.mktemp("whole")).read_bytes()
 
 
+@pytest.mark.fault("D4")
 @given(data=st.data())
 @settings(max_examples=300, deadline=None)
 def test_a_file_cut_anywhere_keeps_every_frame_before_the_cut(
@@ -60,6 +61,7 @@ def test_a_file_cut_anywhere_keeps_every_frame_before_the_cut(
     assert damage(path) == []
 
 
+@pytest.mark.fault("D4")
 @given(data=st.data())
 @settings(max_examples=300, deadline=None)
 def test_a_flipped_bit_costs_one_frame_and_is_told(
@@ -80,6 +82,7 @@ def test_a_flipped_bit_costs_one_frame_and_is_told(
     assert told.frames == (None if told.is_tail else 1)
 
 
+@pytest.mark.fault("D4")
 def test_rubbish_between_frames_and_a_missing_frame_are_told(tmp_path: Path) -> None:
     path = written(tmp_path)
     content = path.read_bytes()
@@ -91,6 +94,7 @@ def test_rubbish_between_frames_and_a_missing_frame_are_told(tmp_path: Path) -> 
     assert "1 frame(s) lost" in str(damage(path)[0])
 
 
+@pytest.mark.fault("D4")
 def test_frames_that_were_swapped_or_taken_out_cleanly_are_told_too(tmp_path: Path) -> None:
     path = written(tmp_path)
     content = path.read_bytes()

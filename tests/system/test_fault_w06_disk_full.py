@@ -1,0 +1,88 @@
+"""W6: the disk of the journal is full, really; the feed goes on, the loss is counted, and writing resumes by itself."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import subprocess
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from raven._core import Collector, Hub
+from raven.journal import Batch, Journal, read_journal, verify_journal
+from raven.records import GapReason, Kind
+from raven.topics import DataType
+
+pytestmark = [pytest.mark.fault("W6"), pytest.mark.timeout(60)]
+
+_DISK_BYTES = 4 << 20
+
+
+@pytest.fixture
+def small_disk(tmp_path: Path) -> Iterator[Path]:
+    """A file system of its own, of 4 MiB."""
+    if os.geteuid() != 0:
+        pytest.skip("only root can mount a small file system")
+    disk = tmp_path / "disk"
+    disk.mkdir()
+    mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "tmpfs", str(disk)]
+    done = subprocess.run(mount, capture_output=True, text=True, check=False)
+    if done.returncode:
+        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
+    yield disk
+    subprocess.run(["umount", str(disk)], check=True)
+
+
+async def until(holds: Callable[[], object]) -> None:
+    async with asyncio.timeout(20):
+        while not holds():  # noqa: ASYNC110 - another thread moves it
+            await asyncio.sleep(0.005)
+
+
+async def test_a_full_disk_costs_what_came_meanwhile_and_not_one_record_more(small_disk: Path) -> None:
+    ballast = small_disk / "ballast"
+    ballast.write_bytes(bytes(_DISK_BYTES - (1 << 20)))
+    folder = small_disk / "journal"
+    hub = Hub()
+    journal = Journal(hub, folder, commit_interval_s=0.02)
+    await journal.start()
+    trades = hub.create_topic("binance_spot", "BTCUSDT", int(DataType.TRADES), 1 << 24)
+    other = Collector(hub)
+    other.add(next(row[0] for row in hub.topics()))
+    published = read_elsewhere = 0
+
+    def publish(count: int) -> None:
+        nonlocal published, read_elsewhere
+        trades.trades(count, published + 1, 5, 5, price_scale=0, quantity_scale=0)
+        published += count
+        other.collect(1 << 20, 0)
+        read_elsewhere += sum(rows for _, rows, _ in other.take())
+
+    publish(100)
+    await until(lambda: journal.status.records >= 100)
+    while not journal.status.trouble:
+        publish(1_000)
+        await until(lambda: journal.status.records + journal.status.lost >= published or journal.status.trouble)
+    assert journal.status.trouble == "the disk is full"
+    publish(500)
+    await until(lambda: journal.status.lost >= 500)
+    ballast.unlink()
+    # A full disk is asked again once a second; what comes until then is lost, and counted.
+    while journal.status.trouble:
+        publish(1)
+        await asyncio.sleep(0.01)
+    publish(50)
+    await journal.stop()
+
+    assert read_elsewhere == published, "other readers have every record"
+    batches = [one for one in read_journal(folder) if isinstance(one, Batch)]
+    kept = [number for one in batches if one.kind is Kind.TRADE for number in one.records["id"].to_pylist()]
+    gaps = [row for one in batches if one.kind is Kind.GAP for row in one.records.to_pylist()]
+    assert {row["reason"] for row in gaps} == {GapReason.JOURNAL}
+    assert len(kept) + sum(row["count"] for row in gaps) == published
+    assert sum(row["count"] for row in gaps) == journal.status.lost >= 500
+    assert len(set(kept)) == len(kept)
+    assert kept[-50:] == list(range(published - 49, published + 1))
+    assert verify_journal(folder).is_sound
