@@ -6,6 +6,8 @@ import pytest
 
 from raven.topics import DataType
 
+pytestmark = pytest.mark.fault("F1")
+
 STALE = 2
 DEPTH = "btcusdt@depth@100ms"
 

@@ -6,6 +6,8 @@ import pytest
 
 from raven.exchange import Fault
 
+pytestmark = pytest.mark.fault("F4")
+
 # What is waited for between two tries of one symbol, at least: a quarter of 0.25 s, doubling.
 SHORTEST_PAUSES_S = (0.0625, 0.125, 0.25, 0.5)
 

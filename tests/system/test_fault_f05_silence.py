@@ -7,6 +7,8 @@ import pytest
 from raven.exchange.timeline import MS
 from raven.venues import binance
 
+pytestmark = pytest.mark.fault("F5", "F6")
+
 QUICK = {"silence_s": 1.0, "first_frame_s": 1.5}
 OTHERS = 99
 

@@ -10,6 +10,8 @@ import pytest
 from raven.exchange import Fault
 from raven.topics import DataType
 
+pytestmark = pytest.mark.fault("F7")
+
 GAP = 7
 
 

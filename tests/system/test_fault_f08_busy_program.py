@@ -4,7 +4,11 @@ from __future__ import annotations
 
 import time
 
+import pytest
+
 from raven.exchange.timeline import MS
+
+pytestmark = pytest.mark.fault("F8")
 
 
 async def test_pongs_go_out_while_the_rest_of_the_program_stands_still(collecting) -> None:

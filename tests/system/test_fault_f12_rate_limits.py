@@ -8,6 +8,8 @@ import pytest
 
 from raven.exchange import Fault
 
+pytestmark = pytest.mark.fault("F12")
+
 
 def requests(bench) -> int:
     """Count every REST request the venue has seen."""

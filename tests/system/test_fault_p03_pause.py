@@ -11,6 +11,8 @@ from raven._core import Hub
 from raven.errors import InternalError
 from raven.ingest.thread import Ingest
 
+pytestmark = pytest.mark.fault("P3")
+
 
 async def test_after_a_pause_every_book_is_taken_anew(collecting, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("raven.ingest.thread._PAUSED_S", 0.5)

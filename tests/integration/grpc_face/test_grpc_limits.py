@@ -14,6 +14,8 @@ from raven.fanout import Limits
 from raven.proto import subscription_pb2 as wire
 from raven.topics import DataType
 
+pytestmark = pytest.mark.fault("N1")
+
 if TYPE_CHECKING:
     from tests.integration.grpc_face.conftest import MakeScene, Scene
 

@@ -13,6 +13,8 @@ import pytest
 from raven.records import Flags
 from raven.topics import DataType
 
+pytestmark = pytest.mark.fault("S1", "S2")
+
 if TYPE_CHECKING:
     from tests.integration.grpc_face.conftest import MakeScene, Scene
 

@@ -9,6 +9,8 @@ import pytest
 import trustme
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
+pytestmark = pytest.mark.fault("N7")
+
 if TYPE_CHECKING:
     from tests.integration.grpc_face.conftest import MakeScene, Scene
 

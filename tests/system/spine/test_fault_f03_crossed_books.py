@@ -12,6 +12,8 @@ import pytest
 from raven.exchange import ExchangeConfig, ReplayConfig
 from raven.topics import DataType
 
+pytestmark = pytest.mark.fault("F3")
+
 STALE = 2
 START_NS = 1_700_000_000_000_000_000
 SNAPSHOT = '{"lastUpdateId":10,"bids":[["100.0","1.0"],["99.0","4.0"]],"asks":[["101.0","1.0"],["102.0","5.0"]]}'

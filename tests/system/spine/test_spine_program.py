@@ -48,6 +48,7 @@ def until_ready(http: str, seconds: float = 20.0) -> None:
         time.sleep(0.05)
 
 
+@pytest.mark.fault("P2")
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
 def test_the_demo_serves_a_plain_client_and_leaves_nothing_behind(program: Callable[..., Any], number: int) -> None:
     with program("--demo") as raven:
@@ -85,6 +86,7 @@ def test_the_demo_serves_a_plain_client_and_leaves_nothing_behind(program: Calla
     assert not [line for line in raven.lines if "Traceback" in line or "was never retrieved" in line]
 
 
+@pytest.mark.fault("P2")
 def test_it_stops_in_time_while_a_client_streams(program: Callable[..., Any]) -> None:
     with program("--demo") as raven:
         until_ready(raven.http)

@@ -36,6 +36,7 @@ async def until_started(lines: list[str], last: str) -> None:
         await asyncio.sleep(0)
 
 
+@pytest.mark.fault("P2")
 async def test_parts_start_in_order_and_all_drain_before_any_stops_in_the_opposite_order(clock: ManualClock) -> None:
     lifecycle, diary = Lifecycle(clock), Diary()
     for name in ("engine", "feeds", "grpc"):
@@ -67,6 +68,7 @@ async def test_a_signal_ends_the_program_with_code_0(clock: ManualClock, number:
     assert lifecycle.signal_received == number
 
 
+@pytest.mark.fault("P2")
 async def test_a_part_that_does_not_drain_is_abandoned_and_everything_is_closed_in_time(clock: ManualClock) -> None:
     lifecycle, diary = Lifecycle(clock, stop_budget_s=8.5), Diary()
     diary.part(lifecycle, "engine")
@@ -87,6 +89,7 @@ async def test_a_part_that_does_not_drain_is_abandoned_and_everything_is_closed_
     assert clock.monotonic() - began < 10
 
 
+@pytest.mark.fault("P2")
 async def test_a_second_signal_skips_the_rest_of_the_draining(clock: ManualClock) -> None:
     lifecycle, diary = Lifecycle(clock), Diary()
     diary.part(lifecycle, "engine")

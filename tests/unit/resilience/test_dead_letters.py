@@ -64,6 +64,7 @@ def test_letters_come_in_the_order_in_which_they_were_refused(queue: DeadLetterQ
     assert [letter.number for letter in queue.take_due("influx", limit=3)] == numbers[:3]
 
 
+@pytest.mark.fault("D2")
 @pytest.mark.parametrize("ending", ["refused", "died"])
 def test_a_letter_that_always_fails_is_parked(queue: DeadLetterQueue, ending: str) -> None:
     number = put(queue, "1")
@@ -95,6 +96,7 @@ def test_a_try_that_did_not_come_about_does_not_count(queue: DeadLetterQueue) ->
     assert (left.attempts, left.state) == (0, LetterState.DUE)
 
 
+@pytest.mark.fault("D3")
 def test_the_attempt_is_on_disk_before_it_is_made(queue: DeadLetterQueue) -> None:
     """A handler that takes the whole process down: the counter has moved all the same."""
     number = put(queue, "poison")
