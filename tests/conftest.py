@@ -23,7 +23,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Let reports say which fault a test injects."""
     for item in items:
-        item.user_properties += [("fault", mark.args[0]) for mark in item.iter_markers("fault")]
+        item.user_properties += [("fault", name) for mark in item.iter_markers("fault") for name in mark.args]
 
 
 @pytest.fixture
