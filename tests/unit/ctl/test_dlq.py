@@ -54,6 +54,7 @@ def test_a_letter_is_shown_with_every_digit(file: Path) -> None:
     assert record["price"].startswith("61800.1")
 
 
+@pytest.mark.fault("D7")
 def test_letters_are_tried_again_when_asked_for(file: Path) -> None:
     assert "2 letter(s) would be" in dlq(file, "retry", "--all", "--source", "influx", "--dry-run")
     assert set(states(file)) == {LetterState.WAITING}
