@@ -11,24 +11,20 @@ import asyncio
 import logging
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-from pydantic import SecretStr
 
 from raven import __version__
 from raven._core import GrpcServer, Hub
 from raven.app.engine_view import Endpoints, EngineView
-from raven.app.from_settings import books_interval_ms, engine_settings, ingest_settings, venue_plans
+from raven.app.from_settings import engine_settings, ingest_settings, venue_plans
 from raven.app.lifecycle import Lifecycle, run_program
 from raven.app.live import show
+from raven.app.memory import history, journal, keeper, recorder, sinks
 from raven.app.options import RunOptions
 from raven.app.snapshot_service import SnapshotService
 from raven.app.stand_in import StandIn, demo, replay
 from raven.config import Settings
-from raven.config.backends import InfluxSettings, QuestdbSettings, TimescaleSettings
 from raven.errors import ConfigurationError
 from raven.fanout import Fanout, Limits
-from raven.ingest.recorder import Recorder
 from raven.ingest.thread import Ingest
 from raven.observe import (
     REGISTRY,
@@ -45,13 +41,7 @@ from raven.observe import (
     record_loop,
 )
 from raven.registry import VENUES, load
-from raven.resilience.breaker import BreakerSettings
 from raven.serve.grpc import GrpcFace
-
-if TYPE_CHECKING:
-    from raven.app.sinks import Sinks
-    from raven.journal import Journal
-    from raven.serve.history import JournalHistory
 
 __all__ = ["run"]
 
@@ -114,6 +104,7 @@ class _Server:
             capture=self.recorder,
         )
         self.journal = journal(self.hub, settings)
+        self.keeper = keeper(settings)
         self.sinks = sinks(settings)
         self.server = grpc_server(self.hub, settings)
         past = history(self.journal, settings)
@@ -154,6 +145,8 @@ class _Server:
             lifecycle.add("journal", start=self.journal.start, stop=self.journal.stop)
         if self.recorder is not None:
             lifecycle.add("recorder", start=self.recorder.start, stop=self.recorder.stop)
+        if self.keeper is not None:
+            lifecycle.add("journal keeper", start=self.keeper.start, stop=self.keeper.stop)
         lifecycle.add("ingest", start=self.ingest.start, stop=self.ingest.stop)
         lifecycle.add("grpc", start=self._open_grpc, drain=lambda: self.face.drain(settings.server.drain_seconds))
         lifecycle.add("view", start=lambda: self._start_watching(lifecycle))
@@ -231,7 +224,7 @@ class _Server:
             reason = "; ".join(connection_trouble(shard["url"], shard["last_error"]) for shard in lost)
             self.health.set(venue, status, reason, critical=False)
         if self.journal is not None:
-            trouble = self.journal.status.trouble
+            trouble = self.journal.status.trouble or (self.keeper.trouble if self.keeper else "")
             self.health.set("journal", Status.DEGRADED if trouble else Status.HEALTHY, trouble, critical=False)
         if self.recorder is not None:
             trouble = self.recorder.status.trouble
@@ -293,80 +286,6 @@ class _Server:
 def connection_trouble(url: str, last_error: str) -> str:
     """Say what is wrong with a connection that is not there, naming its address once."""
     return last_error if last_error.startswith(url) else f"{url}: {last_error or 'connecting'}"
-
-
-def journal(hub: Hub, settings: Settings) -> Journal | None:
-    """Return the journal of the configuration, not started; None when it is switched off."""
-    chosen = settings.journal
-    if not settings.keeps_journal:
-        return None
-    from raven.journal import Journal  # noqa: PLC0415 - Arrow takes 40 MB: only who keeps data pays for it
-
-    return Journal(
-        hub,
-        Path(chosen.dir),
-        commit_interval_s=chosen.commit_interval_ms / 1000,
-        books_every_s=books_interval_ms(settings) / 1000,
-        segment_max_bytes=chosen.segment_max_bytes,
-    )
-
-
-def sinks(settings: Settings) -> Sinks | None:
-    """Return the databases of the configuration, not started; None when there is none.
-
-    Raises: ConfigurationError for one that makes no sense, or whose driver is not installed.
-    """
-    chosen: dict[str, InfluxSettings | TimescaleSettings | QuestdbSettings] = {
-        "influx": settings.influx,
-        "timescale": settings.timescale,
-        "questdb": settings.questdb,
-    }
-    wanted = {name: section for name, section in chosen.items() if section.url}
-    if not wanted:
-        return None
-    from raven.app.sinks import SinkPlan, Sinks  # noqa: PLC0415 - as above
-    from raven.roles.persistence import PersistenceSettings  # noqa: PLC0415
-
-    how = settings.sinks
-    plans = []
-    for name, section in wanted.items():
-        options = {
-            key: value.get_secret_value() if isinstance(value, SecretStr) else value
-            for key, value in section
-            if key != "types"
-        }
-        persistence = PersistenceSettings(
-            batch_rows=how.batch_rows,
-            batch_s=how.batch_interval_ms / 1000,
-            first_pause_s=how.retry_delay_ms / 1000,
-            longest_pause_s=how.max_retry_delay_ms / 1000,
-            types=tuple(section.types),
-        )
-        plans.append(SinkPlan(name, options, persistence))
-    breakers = BreakerSettings(how.breaker_failures, how.breaker_open_ms / 1000, how.breaker_max_open_ms / 1000)
-    return Sinks(plans, Path(settings.journal.dir), Path(how.dead_letters), how.max_attempts, breakers)
-
-
-def recorder(settings: Settings) -> Recorder | None:
-    """Return the recorder of the configuration, not started; None when it is switched off."""
-    chosen = settings.record
-    if not chosen.enabled:
-        return None
-    return Recorder(
-        Path(chosen.dir),
-        flush_interval_s=chosen.flush_interval_ms / 1000,
-        sync_interval_s=chosen.sync_interval_ms / 1000,
-        buffer_bytes=chosen.buffer_bytes,
-    )
-
-
-def history(journal: Journal | None, settings: Settings) -> JournalHistory | None:
-    """Return who answers for the past; None without a journal."""
-    if journal is None:
-        return None
-    from raven.serve.history import JournalHistory  # noqa: PLC0415 - as above
-
-    return JournalHistory(journal, Path(settings.journal.dir), settings.feeds.order_book_depth)
 
 
 def grpc_server(hub: Hub, settings: Settings) -> GrpcServer:

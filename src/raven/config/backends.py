@@ -30,8 +30,23 @@ class JournalSettings(Section):
         "published state; -1: as `data_processing.snapshot_interval_ms`.", unit="ms", ge=-1,
     )  # fmt: skip
     segment_max_bytes: int = setting(268_435_456, "A segment is closed at this size.", unit="bytes", ge=1_048_576)
-    retention_days: int = setting(30, "Days kept; 0 keeps everything. Not applied yet.", unit="days", ge=0)
-    retention_bytes: int = setting(0, "Bytes kept; 0 sets no limit. Not applied yet.", unit="bytes", ge=0)
+    compact: bool = setting(True, "Turn finished segments into Parquet while the server runs.")
+    compact_interval_seconds: float = setting(300.0, "How often that is looked for.", unit="s", ge=1)
+    downsample_days: int = setting(
+        0, "After so many days one record a minute is kept (bars of trades, the last of states); 0: never.",
+        unit="days", ge=0,
+    )  # fmt: skip
+    archive_days: int = setting(0, "After so many days files go to `archive_dir`; 0: never.", unit="days", ge=0)
+    archive_dir: str = setting("", "Folder for old files, usually on another disk.")
+    retention_days: int = setting(
+        0, "After so many days files are removed, from the archive too; 0: never.", unit="days", ge=0
+    )
+    retention_types: Names = setting(
+        [], "What these days are for (`quotes`, `orderbook`, …); all else is kept for ever. Empty: for everything."
+    )
+    retention_bytes: int = setting(
+        0, "Size of segments and Parquet above which the oldest days are removed; 0: no limit.", unit="bytes", ge=0
+    )
 
 
 class SinksSettings(Section):

@@ -120,7 +120,7 @@ class Settings(Section):
         return []
 
     def _sink_problems(self) -> list[str]:
-        sinks = self.sinks
+        sinks, journal = self.sinks, self.journal
         known = [*(one.name.lower() for one in DataType), "gaps"]
         unknown = [
             f"{section}.types: {name!r} is not one of {', '.join(known)}"
@@ -128,6 +128,13 @@ class Settings(Section):
             for name in getattr(self, section).types
             if name not in known
         ]
+        unknown += [
+            f"journal.retention_types: {name!r} is not one of {', '.join(known)}"
+            for name in journal.retention_types
+            if name not in known
+        ]
+        if journal.archive_days and not journal.archive_dir:
+            unknown.append("journal.archive_days is set without journal.archive_dir; name a folder for old files")
         return unknown + [
             f"sinks.{last} ({getattr(sinks, last)}) is smaller than sinks.{first} ({getattr(sinks, first)}); "
             "the longest pause must not be below the first"

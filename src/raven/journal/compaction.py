@@ -32,7 +32,7 @@ from raven.journal.tables import table_of
 from raven.observe import get_logger
 from raven.records import Kind
 
-__all__ = ["Compacted", "compact", "parquet_folder"]
+__all__ = ["Compacted", "compact", "locked", "parquet_folder", "write_manifest"]
 
 log = get_logger("journal")
 
@@ -72,15 +72,20 @@ def parquet_folder(journal: Path) -> Path:
     return journal / "parquet"
 
 
-def compact(journal: Path, progress: Callable[[int, int], None] = lambda done, of: None) -> Compacted:
+def compact(
+    journal: Path, progress: Callable[[int, int], None] = lambda done, of: None, *, before: int | None = None
+) -> Compacted:
     """Turn segments into Parquet and remove them; `progress` is told segments done and to do.
 
-    The newest segment stays: it may be written just now, and its number says how the next one is called.
+    `before` leaves segments from this number on as they are. The newest one stays in any case: it may be written just
+    now, and its number says how the next one is called.
     Raises: DataValidation when another process compacts the same journal; OSError when the disk is full.
     """
     done = Compacted()
-    with _lock(journal):
+    with locked(journal):
         segments = segments_in(journal)[:-1]
+        if before is not None:
+            segments = [path for path in segments if int(path.stem) < before]
         for number, path in enumerate(segments):
             _compact_segment(path, parquet_folder(journal), done)
             progress(number + 1, len(segments))
@@ -88,7 +93,8 @@ def compact(journal: Path, progress: Callable[[int, int], None] = lambda done, o
 
 
 @contextmanager
-def _lock(journal: Path) -> Iterator[None]:
+def locked(journal: Path) -> Iterator[None]:
+    """Be the only one who changes Parquet files. Raises: DataValidation when another process does."""
     with (journal / "compaction.lock").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -175,6 +181,11 @@ def _add_to_manifest(path: Path, file: Path, table: pa.Table, damage: list[Damag
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
     }
     manifest["rows"] = sum(one["rows"] for one in manifest["files"].values())
+    write_manifest(path, manifest)
+
+
+def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
+    """Replace a manifest; a crash leaves the old one or the new one. Raises: OSError."""
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_text(json.dumps(manifest, indent=1) + "\n")
     _sync(unfinished)

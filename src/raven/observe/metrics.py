@@ -23,12 +23,14 @@ __all__ = [
     "record_capture",
     "record_capture_loss",
     "record_commit",
+    "record_compaction",
     "record_connected",
     "record_disconnected",
     "record_error",
     "record_journal_loss",
     "record_loop",
     "record_response",
+    "record_retention",
     "record_sink_behind",
     "record_sink_refusal",
     "record_sink_write",
@@ -94,6 +96,14 @@ CAPTURE_LOST = Counter(
     "raven_record_lost_messages", "Messages that the raw capture had no room for; it says where.", registry=REGISTRY
 )
 CAPTURE_WAITING = Gauge("raven_record_waiting_bytes", "Messages that wait to be written, in memory.", registry=REGISTRY)
+JOURNAL_COMPACTED = Counter("raven_journal_compacted_segments", "Segments that became Parquet.", registry=REGISTRY)
+JOURNAL_PARQUET = Counter("raven_journal_parquet_bytes", "Bytes of Parquet that was made of them.", registry=REGISTRY)
+JOURNAL_RETENTION = Counter(
+    "raven_journal_retired_files",
+    "Parquet files that left: downsampled, archived, removed.",
+    ["how"],
+    registry=REGISTRY,
+)
 SINK_ROWS = Counter("raven_sink_rows", "Records that a database has taken.", ["sink"], registry=REGISTRY)
 SINK_REFUSED = Counter(
     "raven_sink_refused_rows", "Records that a database refused; each is a dead letter.", ["sink"], registry=REGISTRY
@@ -182,6 +192,17 @@ def record_breaker(name: str, state: str, reason: str) -> None:
     BREAKER_STATE.labels(name).set(("closed", "half_open", "open").index(state))
     write = log.warning if state == "open" else log.info
     write("breaker", breaker=name, state=str(state), reason=reason)
+
+
+def record_compaction(segments: int, size: int) -> None:
+    """Count segments that became Parquet."""
+    JOURNAL_COMPACTED.inc(segments)
+    JOURNAL_PARQUET.inc(size)
+
+
+def record_retention(how: str, files: int) -> None:
+    """Count files that left the journal: `downsampled`, `archived` or `removed`."""
+    JOURNAL_RETENTION.labels(how).inc(files)
 
 
 def record_sink_write(sink: str, rows: int, seconds: float) -> None:

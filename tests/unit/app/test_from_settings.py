@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from raven.app.compose import recorder
 from raven.app.from_settings import books_interval_ms
+from raven.app.memory import recorder
 from raven.config import Settings
 
 
