@@ -57,15 +57,21 @@ class PersistenceStatus:
     """Bytes of the journal that are not written yet."""
     behind_s: float = 0.0
     """Age of the oldest record that is not written yet, seconds; 0 when all are."""
+    unreadable: int = 0
+    """Places of the journal that were damaged or gone when they were to be read, this run; the log names each."""
     trouble: str = ""
     """Why the database takes nothing just now; empty when it does."""
 
     def __str__(self) -> str:
-        """Say it for people."""
-        if not self.trouble and self.behind_s < 5:
-            return ""
-        behind = f"{self.behind_bytes / 1e6:,.1f} MB / {self.behind_s:,.0f} s of the journal are not written yet"
-        return f"{self.trouble}; {behind}, nothing is lost" if self.trouble else behind
+        """Say it for people; empty when all is well."""
+        said = [self.trouble] if self.trouble else []
+        if self.trouble or self.behind_s >= 5:
+            said.append(
+                f"{self.behind_bytes / 1e6:,.1f} MB / {self.behind_s:,.0f} s of the journal are not written yet"
+            )
+        if self.unreadable:
+            said.append(f"places of the journal that could not be read: {self.unreadable}, see the log")
+        return "; ".join(said)
 
 
 class Persistence:
@@ -225,6 +231,7 @@ class Persistence:
         if step is not None and step.rows:
             # They stand in the order in which they came.
             self._oldest_ns = min(batch.records["recv_time"][0].value for batch in step.batches if len(batch.records))
+        self.status.unreadable = len(self._follower.damage) + len(self._follower.missing)
         self.status.behind_bytes = 0 if has_all else bytes_after(self._journal, self._written)
         self.status.behind_s = 0.0 if has_all else max(0.0, (self._clock.time_ns() - self._oldest_ns) / 1e9)
         record_sink_behind(self.name, self.status.behind_bytes, self.status.behind_s)

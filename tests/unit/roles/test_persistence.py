@@ -13,6 +13,7 @@ from raven._core import Hub
 from raven.errors import ConfigurationError, DatabaseConnection, DataValidation, RateLimited
 from raven.journal import Journal
 from raven.journal.cursors import load_cursor
+from raven.journal.segment import segments_in
 from raven.ports import SinkBatch
 from raven.resilience.breaker import BreakerSettings, BreakerState, CircuitBreaker
 from raven.resilience.dead_letters import DeadLetterQueue
@@ -112,6 +113,23 @@ async def test_what_is_there_and_what_comes_is_written(world: World) -> None:
     assert load_cursor(world.folder, "database").rows == 30
 
 
+async def test_what_of_the_journal_cannot_be_read_is_told(world: World) -> None:
+    world.publish(range(1, 3))
+    path = segments_in(world.folder)[0]
+    size = path.stat().st_size
+    world.publish(range(3, 5))
+    world.publish(range(5, 7))
+    content = bytearray(path.read_bytes())
+    content[size + 40] ^= 1
+    path.write_bytes(content)
+    database = Database()
+    async with world.running(database) as persistence:
+        await until(lambda: database.ids == [1, 2, 5, 6])
+        told = "places of the journal that could not be read: 1, see the log"
+        await until(lambda: str(persistence.status) == told)
+        assert persistence.status.unreadable == 1
+
+
 async def test_it_can_end_when_everything_is_written(world: World) -> None:
     world.publish(range(1, 26))
     database = Database()
@@ -148,7 +166,7 @@ async def test_a_failure_of_any_kind_is_tried_again(world: World, failure: Excep
     async with world.running(database) as persistence:
         await until(lambda: persistence.status.trouble)
         assert str(failure) in str(persistence.status)
-        assert "nothing is lost" in str(persistence.status)
+        assert "of the journal are not written yet" in str(persistence.status)
         await until(lambda: persistence.status.rows == 5)
         await until(lambda: str(persistence.status) == "")
     assert database.ids == [1, 2, 3, 4, 5]
