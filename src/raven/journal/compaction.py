@@ -16,7 +16,7 @@ import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -39,6 +39,9 @@ log = get_logger("journal")
 _DAY_NS = 86_400 * 10**9
 _ROW_GROUP = 1 << 20
 _ZSTD_LEVEL = 9
+# In a manifest; of books only some states are kept, so that they have a range for nearly each.
+_MOST_RANGES = 1000
+_OF_GAPS = ("data_type", "count", "first_id", "last_id", "reason", "repaired")
 # Columns that grow by little, or hardly change: their differences are tiny.
 _GROWING = ("exchange_time", "recv_time", "id", "sequence", "first_fill_id", "last_fill_id")
 
@@ -114,10 +117,17 @@ def _compact_segment(path: Path, root: Path, done: Compacted) -> None:
         runs.add(item.run)
         for partition, records in _split(item):
             parts[partition, item.kind].append(records)
+    gaps = [
+        (partition, row)
+        for (partition, kind), tables in parts.items()
+        if kind is Kind.GAP
+        for row in table_of(kind, pa.concat_tables(tables), "").select(_OF_GAPS).to_pylist()
+    ]
     files: list[Path] = []
     for (partition, kind), tables in sorted(parts.items()):
         table = table_of(kind, pa.concat_tables(tables), ",".join(sorted(runs)))
-        files.append(_write(table, partition, root, path.stem, damage))
+        causes = [row for where, row in gaps if replace(where, type=row["data_type"]) == partition]
+        files.append(_write(table, partition, root, path.stem, damage, causes))
         done.rows += len(table)
     done.segments += 1
     done.files += len(files)
@@ -143,7 +153,9 @@ def _split(batch: Batch) -> Iterator[tuple[_Partition, pa.Table]]:
             yield _Partition(date, venue, name, symbol), rows
 
 
-def _write(table: pa.Table, partition: _Partition, root: Path, segment: str, damage: list[Damage]) -> Path:
+def _write(
+    table: pa.Table, partition: _Partition, root: Path, segment: str, damage: list[Damage], gaps: list[dict[str, Any]]
+) -> Path:
     """Write one file and its line in the manifest, both whole or not at all."""
     folder = partition.folder(root)
     folder.mkdir(parents=True, exist_ok=True)
@@ -162,11 +174,11 @@ def _write(table: pa.Table, partition: _Partition, root: Path, segment: str, dam
         raise InternalError(f"{unfinished}: what was written is not what was read back; the segment is kept")
     _sync(unfinished)
     unfinished.rename(path)
-    _add_to_manifest(folder / "_manifest.json", path, table, damage)
+    _add_to_manifest(folder / "_manifest.json", path, table, damage, gaps)
     return path
 
 
-def _add_to_manifest(path: Path, file: Path, table: pa.Table, damage: list[Damage]) -> None:
+def _add_to_manifest(path: Path, file: Path, table: pa.Table, damage: list[Damage], gaps: list[dict[str, Any]]) -> None:
     manifest: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"files": {}}
     ids = pc.min_max(table["id"]).as_py()
     sequences = pc.min_max(table["sequence"]).as_py()
@@ -177,11 +189,25 @@ def _add_to_manifest(path: Path, file: Path, table: pa.Table, damage: list[Damag
         "first_sequence": sequences["min"],
         "last_sequence": sequences["max"],
         "runs": pc.unique(table["run"]).to_pylist(),
+        "continuous": _ranges(table["sequence"]),
+        "gaps": gaps[:_MOST_RANGES],
         "damaged_frames": [{"offset": one.offset, "bytes": one.size, "frames": one.frames} for one in damage],
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
     }
     manifest["rows"] = sum(one["rows"] for one in manifest["files"].values())
     write_manifest(path, manifest)
+
+
+def _ranges(sequences: pa.ChunkedArray) -> list[tuple[int, int]] | None:
+    """Return first and last of each run of sequences without a hole; None when there are very many, as of books."""
+    ordered = sequences.combine_chunks()
+    ordered = ordered.take(pc.array_sort_indices(ordered))
+    is_break = pc.not_equal(pc.pairwise_diff(ordered), 1)
+    breaks = pc.indices_nonzero(pc.fill_null(is_break, fill_value=False)).to_pylist()
+    if len(breaks) >= _MOST_RANGES:
+        return None
+    firsts, lasts = [0, *breaks], [*(place - 1 for place in breaks), len(ordered) - 1]
+    return [(ordered[first].as_py(), ordered[last].as_py()) for first, last in zip(firsts, lasts, strict=True)]
 
 
 def write_manifest(path: Path, manifest: dict[str, Any]) -> None:

@@ -38,6 +38,8 @@ log = get_logger("journal")
 
 # Records per Arrow batch: bounds what is held in memory, and what one damaged frame costs.
 _BATCH_RECORDS = 65_536
+# A commit takes time too, and a busy machine lets a thread wait: so that the promise holds, turns come more often.
+_TURNS_PER_INTERVAL = 3
 # Turns between two looks for new topics: with thousands of them the look costs more than the turn.
 _FOLLOW_EVERY = 5
 # Numbers of topics of a run before this one, in gap records about its end.
@@ -224,11 +226,11 @@ class Journal:
 
     def _work(self) -> None:
         try:
-            # Twice as often as promised: the commit itself takes time too.
             for number in itertools.count():
                 with self._turns:
                     self._turns.wait_for(
-                        lambda: self._is_wanted or self._stopping.is_set(), self._commit_interval_s / 2
+                        lambda: self._is_wanted or self._stopping.is_set(),
+                        self._commit_interval_s / _TURNS_PER_INTERVAL,
                     )
                     if self._stopping.is_set():
                         return

@@ -13,7 +13,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from raven._core import Hub
+from raven._core import Engine, Hub
 from raven.errors import ConfigurationError
 from raven.journal import Journal, compact
 from raven.journal.compaction import parquet_folder
@@ -120,6 +120,30 @@ def test_days_that_are_old_enough_are_removed_and_it_is_written_down(journal: Pa
     removed = [one["removed"] for one in manifests(parquet_folder(journal))[:2]]
     (entry,) = removed[0].values()
     assert (entry["rows"], entry["first_id"], entry["why"]) == (120, 1, "older than delete_days")
+
+
+def test_a_manifest_says_what_is_continuous_and_why_the_rest_is_not(tmp_path: Path) -> None:
+    hub = Hub()
+    engine = Engine(hub)
+    venue = engine.add_venue("binance_spot", "spot")
+    engine.add_instrument(venue, "BTCUSDT")
+    connection = engine.open_connection(venue)
+    journal = Journal(hub, tmp_path)
+    journal.open()
+    for number in (1, 2, 5):
+        event = {"e": "trade", "E": 1_700_000_000_000, "s": "BTCUSDT", "t": number, "p": "600", "q": "1"}
+        event |= {"T": 1_700_000_000_000, "m": False, "M": True}
+        engine.on_frame(connection, START_NS, json.dumps(event).encode())
+    journal.close()
+    run(tmp_path, 0, count=1)
+    compact(tmp_path)
+    (entry,) = manifests(parquet_folder(tmp_path))[0]["files"].values()
+    assert entry["rows"] == 3
+    assert [first for first, _ in entry["continuous"]] == [1, entry["last_sequence"]], (
+        "a mark has a sequence of its own"
+    )
+    marks = {(gap["count"], gap["first_id"], gap["last_id"], gap["reason"]) for gap in entry["gaps"]}
+    assert marks == {(2, 3, 4, "venue_gap")}
 
 
 def test_nothing_leaves_by_default(journal: Path) -> None:
