@@ -308,3 +308,20 @@ fn what_two_connections_send_while_one_takes_over_is_published_once() {
     assert_eq!(rig.instrument().counters.duplicates, 6);
     rig.assert_balanced();
 }
+
+#[test]
+fn a_frame_that_holds_no_event_at_all_is_counted_in_whatever_order_its_keys_come() {
+    let mut rig = Rig::new(Rule::Futures);
+    for (count, frame) in [
+        "{\"stream\":\"btcusdt@trade\",\"data\":[]}",
+        "{\"data\":[],\"stream\":\"btcusdt@trade\"}",
+        "{\"stream\":\"!forceOrder@arr\",\"data\":[ ]}",
+        "[]",
+    ]
+    .iter()
+    .enumerate()
+    {
+        rig.frame(0, frame.as_bytes());
+        assert_eq!(rig.engine.totals().unknown_events, count as u64 + 1, "{frame}");
+    }
+}

@@ -239,8 +239,11 @@ impl Engine {
         // An array: check all of it first, so that a broken end does not leave half of it applied.
         let mut whole = scanner;
         let checked = whole.skip().and_then(|()| source.end.check(whole));
-        if let Err(reject) = checked.and_then(|()| scanner.open(b'[', b']').map(|_| ())) {
-            return self.quarantine(source.connection, None, reject, source.frame);
+        match checked.and_then(|()| scanner.open(b'[', b']')) {
+            Ok(Next::More) => {}
+            // No event at all: as little known as one of an unknown type.
+            Ok(_) => return self.take_other(source.connection, Frame::Unknown(b"[]"), source.frame),
+            Err(reject) => return self.quarantine(source.connection, None, reject, source.frame),
         }
         let mut bits = 0;
         loop {
