@@ -121,10 +121,6 @@ $(BENCHES): $(VENV)/.native $(VENV)/.dev
 	@if [ -f benches/run.py ]; then $(PY) benches/run.py $(patsubst bench-%,%,$(@:bench=bench-engine)) $(ARGS); \
 	else echo "make $@ waits for benches/run.py, which does not exist yet" >&2; exit 1; fi
 
-.PHONY: chaos
-chaos: $(VENV)/.native $(VENV)/.dev ## Inject every fault at full length; a table says how each ended (an hour and more; ARGS="--short W2")
-	@$(PY) scripts/chaos.py $(ARGS)
-
 ##@ Operate
 .PHONY: health status urls
 health: ## Ask a running server how it is
