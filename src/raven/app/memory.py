@@ -109,7 +109,8 @@ def keeper(settings: Settings) -> Keeper | None:
         Path(chosen.archive_dir) if chosen.archive_dir else None,
         chosen.retention_bytes,
     )
-    return Keeper(Path(chosen.dir), KeeperSettings(chosen.compact_interval_seconds, chosen.compact, retention))
+    readers = [name for name in ("influx", "timescale", "questdb") if getattr(settings, name).url]
+    return Keeper(Path(chosen.dir), KeeperSettings(chosen.compact_interval_seconds, chosen.compact, retention, readers))
 
 
 def history(journal: Journal | None, settings: Settings) -> JournalHistory | None:

@@ -32,7 +32,7 @@ from raven.journal.tables import table_of
 from raven.observe import get_logger
 from raven.records import Kind
 
-__all__ = ["Compacted", "compact", "locked", "parquet_folder", "write_manifest"]
+__all__ = ["Compacted", "compact", "locked", "parquet_folder", "sync", "write_manifest"]
 
 log = get_logger("journal")
 
@@ -172,7 +172,7 @@ def _write(
     )
     if not pq.read_table(unfinished, partitioning=None).equals(table):
         raise InternalError(f"{unfinished}: what was written is not what was read back; the segment is kept")
-    _sync(unfinished)
+    sync(unfinished)
     unfinished.rename(path)
     _add_to_manifest(folder / "_manifest.json", path, table, damage, gaps)
     return path
@@ -214,12 +214,13 @@ def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
     """Replace a manifest; a crash leaves the old one or the new one. Raises: OSError."""
     unfinished = path.with_suffix(".unfinished")
     unfinished.write_text(json.dumps(manifest, indent=1) + "\n")
-    _sync(unfinished)
+    sync(unfinished)
     unfinished.rename(path)
-    _sync(path.parent)
+    sync(path.parent)
 
 
-def _sync(path: Path) -> None:
+def sync(path: Path) -> None:
+    """Wait until a file, or the names in a folder, are on the disk. Raises: OSError."""
     handle = os.open(path, os.O_RDONLY)
     try:
         os.fsync(handle)

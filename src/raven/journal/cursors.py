@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -66,9 +66,13 @@ def cursors_in(journal: Path) -> Mapping[str, Position]:
     return {path.stem: load_cursor(journal, path.stem) for path in sorted((journal / "cursors").glob("*.json"))}
 
 
-def oldest_needed(journal: Path) -> int | None:
-    """Return the number of the oldest segment that some reader has not finished; None when nobody reads."""
-    return min((position.segment for position in cursors_in(journal).values()), default=None)
+def oldest_needed(journal: Path, readers: Collection[str] | None = None) -> int | None:
+    """Return the number of the oldest segment that some reader has not finished; None when nobody reads.
+
+    `readers` are those that count: a database that is not configured any more must not hold back the others.
+    """
+    places = cursors_in(journal)
+    return min((place.segment for name, place in places.items() if readers is None or name in readers), default=None)
 
 
 def bytes_after(journal: Path, position: Position) -> int:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 import threading
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,8 @@ class KeeperSettings:
     """Whether finished segments become Parquet."""
     retention: Retention = field(default_factory=Retention)
     """What leaves, and when."""
+    readers: Collection[str] | None = None
+    """Databases that are configured; a cursor of another one holds nothing back. None: every cursor counts."""
 
 
 class Keeper:
@@ -66,7 +69,7 @@ class Keeper:
         """Keep house once. Raises: RavenError, OSError."""
         done = Compacted()
         if self._settings.compacts:
-            done = compact(self._journal, before=oldest_needed(self._journal))
+            done = compact(self._journal, before=oldest_needed(self._journal, self._settings.readers))
             record_compaction(done.segments, done.bytes_after)
         apply_retention(self._journal, self._settings.retention, self._clock.time_ns())
         return done

@@ -93,6 +93,9 @@ def _check_folder(folder: Path, skip: Collection[str]) -> Iterator[CheckedFile |
             yield Problem(path, wrong)
             continue
         schema = pq.read_schema(path)
+        if "run" not in schema.names:
+            # Bars of a minute, made of records that left.
+            continue
         table = pq.read_table(path, columns=[one for one in _COLUMNS if one in schema.names], partitioning=None)
         yield CheckedFile(path, venue, symbol, name, table)
 

@@ -3,11 +3,12 @@
 Whole partitions (a day of a symbol and type) go from one stage to the next. What left stands in the partition's
 manifest, so that nobody takes "removed" for "never seen".
 
-    full resolution ──(downsample_days)──► type=trades_1m … ──(archive_days)──► archive folder ──(delete_days)──► gone
+    full resolution ──(downsample_days)──► type=trades_by_minute … ──(archive_days)──► archive folder ──(delete_days)──► gone
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import shutil
 from collections.abc import Iterator, Mapping
@@ -21,7 +22,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from raven.errors import ConfigurationError, InternalError
-from raven.journal.compaction import locked, parquet_folder, write_manifest
+from raven.journal.compaction import locked, parquet_folder, sync, write_manifest
 from raven.journal.cursors import cursors_in
 from raven.journal.segment import segments_in
 from raven.observe import get_logger, record_retention
@@ -31,7 +32,7 @@ __all__ = ["Days", "Retention", "apply_retention"]
 log = get_logger("journal")
 
 _MINUTE_NS = 60 * 10**9
-_SUFFIX = "_1m"
+_SUFFIX = "_by_minute"
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +166,9 @@ def _archive(partition: _Partition, root: Path, archive: Path) -> None:
         shutil.copyfile(path, unfinished)
         if unfinished.read_bytes() != path.read_bytes():
             raise InternalError(f"{unfinished}: the copy differs from {path}, which is kept")
+        sync(unfinished)
         unfinished.rename(target / path.name)
+    sync(target)
     _note(partition, files, f"archived in {target}")
     for path in files:
         path.unlink()
@@ -187,7 +190,10 @@ def _downsample(partition: _Partition, journal: Path) -> None:
     pq.write_table(small, unfinished, compression="zstd")
     if not pq.read_table(unfinished, partitioning=None).equals(small):
         raise InternalError(f"{unfinished}: what was written is not what was read back; the day is kept as it is")
+    sync(unfinished)
     unfinished.rename(path)
+    about = {"rows": len(small), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
+    write_manifest(folder / "_manifest.json", {"files": {path.name: about}, "rows": len(small)})
     _tell_readers(partition, journal, "downsampled")
     _note(partition, files, f"downsampled to {len(small)} records in {folder.parent.name}")
     for old in files:
@@ -257,7 +263,7 @@ def _tell_readers(partition: _Partition, journal: Path, why: str) -> None:
     """Say aloud when something leaves that a database has not read."""
     stems = [int(path.stem.partition("-")[0]) for path in partition.files()]
     for reader, position in cursors_in(journal).items():
-        behind = [stem for stem in stems if stem >= position.segment > 0]
+        behind = [stem for stem in stems if stem >= position.segment]
         if behind:
             log.error(
                 "records leave the journal that a database has not had",

@@ -15,7 +15,7 @@ import pytest
 
 from raven._core import Engine, Hub
 from raven.errors import ConfigurationError
-from raven.journal import Journal, compact
+from raven.journal import Journal, compact, verify_journal
 from raven.journal.compaction import parquet_folder
 from raven.journal.cursors import Position, save_cursor
 from raven.journal.history import Wanted, history
@@ -100,6 +100,13 @@ def test_what_a_database_has_not_read_stays_a_segment(tmp_path: Path) -> None:
     assert keeper.round().segments == 2
 
 
+def test_a_database_that_is_not_configured_any_more_holds_nothing_back(tmp_path: Path) -> None:
+    for day in range(3):
+        run(tmp_path, day)
+    save_cursor(tmp_path, "questdb", Position(segment=1))
+    assert Keeper(tmp_path, KeeperSettings(readers=["influx"])).round().segments == 2
+
+
 async def test_a_round_that_fails_is_said_and_tried_again(tmp_path: Path) -> None:
     for day in range(2):
         run(tmp_path, day)
@@ -161,13 +168,14 @@ def test_old_days_become_bars_of_a_minute(journal: Path) -> None:
     apply_retention(journal, retention, now(3))
     assert 1 not in ids(journal)
     assert 1001 in ids(journal)
-    (path,) = parquet_folder(journal).glob("date=*/*/type=trades_1m/*/*.parquet")
+    (path,) = parquet_folder(journal).glob("date=*/*/type=trades_by_minute/*/*.parquet")
     rows = pq.read_table(path, partitioning=None).to_pylist()
     assert [(row["trades"], row["first_id"], row["last_id"]) for row in rows] == [(60, 1, 60), (60, 61, 120)]
     assert (rows[0]["open"], rows[0]["high"], rows[0]["low"]) == (Decimal(600), Decimal("600.06"), Decimal(600))
     assert rows[0]["volume"] == Decimal("1.5")
+    assert verify_journal(journal).is_sound
     apply_retention(journal, retention, now(3))
-    assert len(list(parquet_folder(journal).glob("date=*/*/type=trades_1m/*/*.parquet"))) == 1
+    assert len(list(parquet_folder(journal).glob("date=*/*/type=trades_by_minute/*/*.parquet"))) == 1
 
 
 @pytest.mark.fault("D6")
@@ -181,7 +189,7 @@ def test_a_crash_between_any_two_steps_is_mended_by_the_next_round(
         with pytest.raises(OSError, match="killed"):
             apply_retention(journal, retention, now(3))
     apply_retention(journal, retention, now(3))
-    (path,) = parquet_folder(journal).glob("date=*/*/type=trades_1m/*/*.parquet")
+    (path,) = parquet_folder(journal).glob("date=*/*/type=trades_by_minute/*/*.parquet")
     assert sum(row["trades"] for row in pq.read_table(path, partitioning=None).to_pylist()) == 120
     assert 1 not in ids(journal)
 
@@ -206,7 +214,7 @@ def test_a_crash_between_two_removals_counts_no_trade_twice(tmp_path: Path, monk
             apply_retention(tmp_path, Retention(Days(downsample=3)), now(3))
     apply_retention(tmp_path, Retention(Days(downsample=3)), now(3))
 
-    (path,) = parquet_folder(tmp_path).glob("date=*/*/type=trades_1m/*/*.parquet")
+    (path,) = parquet_folder(tmp_path).glob("date=*/*/type=trades_by_minute/*/*.parquet")
     assert sum(row["trades"] for row in pq.read_table(path, partitioning=None).to_pylist()) == 120
     assert ids(tmp_path) == [3001]
 
@@ -239,6 +247,6 @@ def test_the_oldest_days_leave_when_the_disk_is_to_hold_less(journal: Path) -> N
 def test_it_is_said_aloud_when_a_database_has_not_had_what_leaves(
     journal: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    save_cursor(journal, "influx", Position(segment=1))
+    save_cursor(journal, "influx", Position())
     apply_retention(journal, Retention(Days(delete=3)), now(3))
     assert "a database has not had" in capsys.readouterr().out
