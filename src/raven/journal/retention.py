@@ -3,7 +3,7 @@
 Whole partitions (a day of a symbol and type) go from one stage to the next. What left stands in the partition's
 manifest, so that nobody takes "removed" for "never seen".
 
-    full resolution ──(downsample_days)──► type=trades_by_minute … ──(archive_days)──► archive folder ──(delete_days)──► gone
+    full resolution ─(downsample_days)─► type=trades_by_minute … ─(archive_days)─► archive folder ─(delete_days)─► gone
 """
 
 from __future__ import annotations
