@@ -21,6 +21,7 @@ from raven.clock import SystemClock, parse_time
 from raven.errors import ConfigurationError, MissingDependency
 from raven.journal.history import Wanted
 from raven.journal.history import history as from_folder
+from raven.journal.tables import decoded
 from raven.proto import subscription_pb2 as wire
 from raven.proto.subscription_pb2_grpc import MarketDataServiceStub
 from raven.topics import DataType
@@ -52,7 +53,7 @@ class History:
 
     def to_arrow(self) -> pa.Table:
         """Return all of it as one table; without columns when there is nothing."""
-        tables = [_plain(table) for table in self]
+        tables = [decoded(table) for table in self]
         return pa.concat_tables(tables) if tables else pa.table({})
 
     def to_polars(self) -> polars.DataFrame:
@@ -148,11 +149,3 @@ def _table(events: Sequence[Record]) -> pa.Table:
     for name in ("exchange_ns", "recv_ns"):
         columns[name] = columns[name].cast(pa.timestamp("ns", tz="UTC"))
     return pa.table(columns)
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    """Return names as texts, so that tables can be put together."""
-    for at, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            table = table.set_column(at, field.name, table[field.name].cast(field.type.value_type))
-    return table

@@ -23,7 +23,7 @@ from raven.journal.following import Follower
 from raven.journal.history import KINDS
 from raven.journal.schema import SCHEMAS
 from raven.journal.segment import segments_in
-from raven.journal.tables import table_of
+from raven.journal.tables import decoded, table_of
 from raven.records import Kind
 
 if TYPE_CHECKING:
@@ -135,7 +135,7 @@ def _fresh(journal: Path, segments: list[Path], name: str) -> pa.Table:
         with progress_in("records") as progress:
             task = progress.add_task(f"reading {name}", total=None)
             while (step := follower.read(_BATCH_ROWS)) is not None:
-                tables += [_decoded(batch.records) for batch in step.batches]
+                tables += [decoded(batch.records) for batch in step.batches]
                 progress.update(task, completed=follower.position.rows)
     return pa.concat_tables(tables)
 
@@ -145,12 +145,4 @@ def _empty(name: str) -> pa.Table:
     kind = VIEWS[name]
     table = table_of(kind, SCHEMAS[kind].empty_table(), "")
     names = {column: pa.array([], pa.string()) for column in ("venue", "symbol")}
-    return _decoded(pa.table(names | {column: table[column] for column in table.column_names}))
-
-
-def _decoded(table: pa.Table) -> pa.Table:
-    """Return names as texts: a column has one dictionary for all of its batches, or none."""
-    for at, field in enumerate(table.schema):
-        if pa.types.is_dictionary(field.type):
-            table = table.set_column(at, field.name, table[field.name].cast(field.type.value_type))
-    return table
+    return decoded(pa.table(names | {column: table[column] for column in table.column_names}))

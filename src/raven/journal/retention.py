@@ -25,6 +25,7 @@ from raven.errors import ConfigurationError, InternalError
 from raven.journal.compaction import locked, parquet_folder, sync, write_manifest
 from raven.journal.cursors import cursors_in
 from raven.journal.segment import segments_in
+from raven.journal.tables import decoded
 from raven.observe import get_logger, record_retention
 
 __all__ = ["Days", "Retention", "apply_retention"]
@@ -182,7 +183,7 @@ def _downsample(partition: _Partition, journal: Path) -> None:
         return
     tables = [pq.read_table(path, partitioning=None) for path in files]
     order = [("recv_time", "ascending"), ("sequence", "ascending")]
-    table = pa.concat_tables([_plain(one) for one in tables]).sort_by(order)
+    table = pa.concat_tables([decoded(one) for one in tables]).sort_by(order)
     small = _bars(table) if partition.name == "trades" else _last_of_minute(table)
     folder = partition.folder.parent.parent / f"type={partition.name}{_SUFFIX}" / partition.folder.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -200,13 +201,6 @@ def _downsample(partition: _Partition, journal: Path) -> None:
         old.unlink()
     record_retention("downsampled", len(files))
     log.info("downsampled", partition=str(partition.folder), records=len(table), to=len(small))
-
-
-def _plain(table: pa.Table) -> pa.Table:
-    for at, column in enumerate(table.schema):
-        if pa.types.is_dictionary(column.type):
-            table = table.set_column(at, column.name, table[column.name].cast(column.type.value_type))
-    return table
 
 
 def _minutes(table: pa.Table) -> pa.ChunkedArray:

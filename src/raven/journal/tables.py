@@ -14,7 +14,7 @@ from raven.journal.schema import SCHEMAS
 from raven.records import FUNDING_SCALE, GapReason, Kind
 from raven.topics import DataType
 
-__all__ = ["DECIMAL", "records_of", "table_of"]
+__all__ = ["DECIMAL", "decoded", "records_of", "table_of"]
 
 _NS = pa.timestamp("ns", tz="UTC")
 _MS = pa.timestamp("ms", tz="UTC")
@@ -151,6 +151,14 @@ _BODIES: dict[Kind, Callable[[Columns], Columns]] = {
     Kind.LIQUIDATION: _liquidations,
     Kind.GAP: _gaps,
 }
+
+
+def decoded(table: pa.Table) -> pa.Table:
+    """Return a table with names as texts instead of numbers that stand for them, so that tables can be put together."""
+    for at, field in enumerate(table.schema):
+        if pa.types.is_dictionary(field.type):
+            table = table.set_column(at, field.name, table[field.name].cast(field.type.value_type))
+    return table
 
 
 def records_of(kind: Kind, table: pa.Table) -> pa.Table:
