@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from enum import IntEnum
 
 from raven.errors import DataValidation
 
-__all__ = ["DataType", "Topic"]
+__all__ = ["Collected", "DataType", "StreamKind", "Topic"]
 
 
 class DataType(IntEnum):
@@ -45,6 +46,20 @@ class DataType(IntEnum):
             raise DataValidation(f"unknown data type {text!r}; expected one of {known}") from None
 
 
+class StreamKind(IntEnum):
+    """`raven.StreamKind` of `proto/control.proto`: how the modular dialect numbers data types."""
+
+    UNSPECIFIED = 0
+    """What the service is there for."""
+    ORDERBOOK = 1
+    TRADE = 2
+    CANDLE = 3
+    """A bar, of whatever kind the service makes."""
+    FUNDING = 4
+    LIQUIDATION = 7
+    OPEN_INTEREST = 8
+
+
 @dataclass(frozen=True, slots=True, order=True)
 class Topic:
     """One stream of records of one symbol at one venue; `depth` is the number of book levels, 0 for anything else."""
@@ -72,3 +87,16 @@ class Topic:
         if len(parts) != 3 or not all(parts):
             raise DataValidation(f"topic {name!r} should read venue.SYMBOL.DATA_TYPE, as venue.BTCUSDT.TRADES")
         return cls(parts[0], parts[1], DataType.parse(parts[2]))
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """One topic that is collected now."""
+
+    topic: Topic
+    holders: AbstractSet[str]
+    """Who wants it; nobody while it lingers."""
+    status: str
+    """`live`, or in one word why not: `connecting`, `waiting` (for the first record), `resyncing`, `stale`, `silent`,
+    `refused`, `lingering` (nobody wants it any more), …
+    """

@@ -4,9 +4,10 @@ The rings, the cursors and the sockets are native (`raven._core.GrpcServer`); th
 belongs where. Start reading at `subscriptions.Fanout`.
 """
 
+from raven.fanout.dialect import Dialect
 from raven.fanout.filters import FILTERS, Delivery
 from raven.fanout.limits import Limits
-from raven.fanout.ports import Collector, History, Past, Streams
+from raven.fanout.ports import CollectionRow, Collector, ControlPlane, History, Past, Streams
 from raven.fanout.refusal import Refused, Status, Unobtainable
 from raven.fanout.requests import Answer, Heartbeat, Question, Subscribe, Unsubscribe
 from raven.fanout.subscriptions import NO_HISTORY, Fanout
@@ -15,8 +16,11 @@ __all__ = [
     "FILTERS",
     "NO_HISTORY",
     "Answer",
+    "CollectionRow",
     "Collector",
+    "ControlPlane",
     "Delivery",
+    "Dialect",
     "Fanout",
     "Heartbeat",
     "History",

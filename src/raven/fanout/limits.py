@@ -47,13 +47,16 @@ class Limits:
                 "send several requests, or '*' for every configured symbol",
             )
         for position, symbol in enumerate(symbols):
-            if not symbol or any(character.isspace() for character in symbol):
-                raise Refused(
-                    Status.INVALID_ARGUMENT,
-                    f"symbols[{position}] is {shorten(symbol)}; write the venue's own symbol without spaces, like "
-                    "'BTCUSDT'",
-                )
-            _check_text(f"symbols[{position}]", symbol, self.max_symbol_length)
+            self.check_symbol(symbol, f"symbols[{position}]")
+
+    def check_symbol(self, symbol: str, what: str = "symbol") -> None:
+        """Raises: Refused INVALID_ARGUMENT for a symbol that is empty, too long or has spaces or control characters."""
+        if not symbol or any(character.isspace() for character in symbol):
+            raise Refused(
+                Status.INVALID_ARGUMENT,
+                f"{what} is {shorten(symbol)}; write the venue's own symbol without spaces, like 'BTCUSDT'",
+            )
+        _check_text(what, symbol, self.max_symbol_length)
 
     def check_filters(self, filters: Mapping[str, str]) -> None:
         """Raises: Refused INVALID_ARGUMENT for too many filters or a key or value that is too long."""

@@ -6,9 +6,10 @@ Both are called from the asyncio loop only.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
-from raven.topics import DataType, Topic
+from raven.topics import Collected, DataType, StreamKind, Topic
 
 if TYPE_CHECKING:
     from raven._core import Encoded
@@ -48,6 +49,45 @@ class Collector(Protocol):
 
     async def release_all(self, holder: str) -> None:
         """Let go of everything that `holder` holds."""
+
+    def collected(self) -> Sequence[Collected]:
+        """List what is collected now, and who holds it."""
+
+    def similar(self, venue: str, symbol: str) -> Sequence[str]:
+        """Name the symbols a venue is known to list that look like this one, the most similar first."""
+
+
+@dataclass(frozen=True, slots=True)
+class CollectionRow:
+    """What is collected of one symbol, as `Control.ListCollections` tells it."""
+
+    symbol: str
+    venue: str
+    status: str
+    """That of the topic which is in the worst state, see `Collected.status`."""
+    subscribers: int
+    """Who wants it, control itself not counted: streams, clients with standing interest, configuration."""
+    data_types: tuple[DataType, ...] = ()
+
+
+class ControlPlane(Protocol):
+    """Whoever starts and stops collections by hand, on behalf of `ravenctl` and other services.
+
+    Every method may be called again safely. `venue` empty means the service's first venue; what a kind stands for is
+    the service's to say. Raises: Refused, Unobtainable or RavenError with a message that helps whoever asked.
+    """
+
+    async def start(self, symbol: str, venue: str, kind: StreamKind) -> str:
+        """Collect a symbol until it is stopped, whoever listens; say what was begun."""
+
+    async def stop(self, symbol: str, venue: str, kind: StreamKind) -> str:
+        """Let go of what `start` held, of every kind when unspecified; what clients hold goes on. Say what happened."""
+
+    async def stop_all(self) -> str:
+        """Let go of everything that `start` held; say what that was."""
+
+    def collections(self) -> Sequence[CollectionRow]:
+        """List what is collected, by venue and symbol, whoever wanted it."""
 
 
 class Past(Protocol):

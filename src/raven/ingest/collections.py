@@ -209,3 +209,7 @@ class Collections:
     def topics(self) -> dict[Topic, int]:
         """Return what is collected and by how many holders."""
         return {topic: len(collection.holders) for topic, collection in self._collections.copy().items()}
+
+    def holders(self) -> dict[Topic, frozenset[str]]:
+        """Return what is collected and who holds it; from any thread."""
+        return {topic: frozenset(one.holders.copy()) for topic, one in self._collections.copy().items()}

@@ -175,9 +175,13 @@ class VenueFeed:
             if not _PLAUSIBLE_SYMBOL.fullmatch(symbol):
                 raise DataValidation(f"{symbol[:80]!r} cannot be a symbol of {self.venue.name}; expected e.g. BTCUSDT")
             return Instrument(symbol, 0, 0)
-        near = get_close_matches(symbol, self.listed, n=3)
+        near = self.similar(symbol)
         hint = f"did you mean {', '.join(near)}?" if near else "see the venue's list of symbols"
         raise DataValidation(f"{self.venue.name} has no symbol {symbol!r}; {hint}")
+
+    def similar(self, symbol: str) -> list[str]:
+        """Return up to three listed symbols that look like this one; from any thread."""
+        return get_close_matches(symbol, self.listed, n=3)
 
     async def capture_book(self, symbol: str) -> None:
         """Ask for a book for the capture alone. Raises: see `RestClient.get`."""
@@ -236,6 +240,17 @@ class VenueFeed:
         """Whether all streams of a symbol are being received; called from other threads, too."""
         shards = self._shards_of.get(symbol, ())
         return bool(shards) and all(shard.is_connected for shard in shards)
+
+    def stream_trouble(self, symbol: str, data_type: DataType) -> str:
+        """Say in one word why the streams of a data type do not speak, empty when they do; from any thread."""
+        names = [stream.name for stream in self.venue.streams(symbol, data_type)]
+        for name in names:
+            shard = self._homes.get(name)
+            if shard is None or not shard.is_connected:
+                return "connecting"
+            if name in shard.refused:
+                return "refused"
+        return "silent" if any(name in self.watchdog.silent for name in names) else ""
 
     # --- what happens -----------------------------------------------------------------------------------------------
 

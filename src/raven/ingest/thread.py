@@ -27,7 +27,7 @@ from raven.ingest.settings import EngineSettings, IngestSettings, VenuePlan
 from raven.observe import get_logger, record_error, record_loop
 from raven.ports import Venue
 from raven.resilience.bans import Bans
-from raven.topics import DataType
+from raven.topics import Collected, DataType, Topic
 
 __all__ = ["Ingest"]
 
@@ -222,6 +222,32 @@ class Ingest:
     async def release_all(self, holder: str) -> None:
         """See `Collections.release_all`."""
         await self.call(_run_now(lambda: self.collections.release_all(holder)))
+
+    def similar(self, venue: str, symbol: str) -> Sequence[str]:
+        """Name up to three symbols that a venue lists and that look like this one."""
+        feed = self.feeds.get(venue)
+        return feed.similar(symbol.upper()) if feed is not None else ()
+
+    def collected(self) -> list[Collected]:
+        """List what is collected, sorted; the status says what the engine and the connections know."""
+        holders = sorted(self.collections.holders().items())
+        return [Collected(topic, held_by, self._status_of(topic, held_by)) for topic, held_by in holders]
+
+    def _status_of(self, topic: Topic, holders: frozenset[str]) -> str:
+        if not holders:
+            return "lingering"
+        trouble = self.feeds[topic.venue].stream_trouble(topic.symbol, topic.data_type)
+        if trouble:
+            return trouble
+        topic_id = self.hub.find(topic.venue, topic.symbol, topic.data_type)
+        instrument = self.collections.instruments().get((topic.venue, topic.symbol))
+        try:
+            if topic.data_type is DataType.ORDERBOOK and instrument is not None:
+                state = self.engine.state(instrument)
+                return "live" if state == "synced" else state
+            return "live" if topic_id is not None and self.hub.head(topic_id) else "waiting"
+        except KeyError:
+            return "lingering"  # It was removed since the list was taken.
 
     # --- what the engine has to tell ----------------------------------------------------------------------------------
 

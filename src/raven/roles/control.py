@@ -1,0 +1,172 @@
+"""Control: collections that somebody starts and stops by hand, on whatever collects.
+
+Control is one holder among others. What it holds is collected though nobody listens; letting go of it takes nothing
+from those who do. Nothing is kept here: whoever collects knows what control holds.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Sequence
+
+from raven.errors import RavenError
+from raven.fanout import CollectionRow, Collector, Limits, Refused, Status, Unobtainable
+from raven.fanout.dialect import Dialect
+from raven.fanout.refusal import nearest, shorten, unobtainable
+from raven.fanout.subscriptions import START_TIMEOUT_S
+from raven.observe import get_logger
+from raven.topics import Collected, StreamKind, Topic
+
+__all__ = ["CONTROL", "CollectorControl"]
+
+log = get_logger("control")
+
+CONTROL = "control"
+"""The holder of what was started by hand."""
+# A symbol is as well as the worst of its topics; a word that is not here is news, so it is told before all others.
+_WORST_FIRST = ("refused", "connecting", "stale", "resyncing", "silent", "waiting", "live", "lingering")
+
+
+class CollectorControl:
+    """`raven.fanout.ControlPlane` over a collector. Lives on the loop of the gRPC face."""
+
+    def __init__(
+        self,
+        collector: Collector,
+        dialect: Dialect,
+        *,
+        limits: Limits | None = None,
+        start_timeout_s: float = START_TIMEOUT_S,
+    ) -> None:
+        self._collector = collector
+        self._dialect = dialect
+        self._limits = limits or Limits()
+        self._start_timeout_s = start_timeout_s
+
+    async def start(self, symbol: str, venue: str, kind: StreamKind) -> str:
+        """Collect a symbol until it is stopped. All of it or, when something of it cannot be had, nothing."""
+        venue, symbol = self._venue(venue), self._symbol(symbol)
+        wanted = [Topic(venue, symbol, data_type) for data_type in self._dialect.collected(kind)]
+        held = self._held()
+        fresh = [topic for topic in wanted if topic not in held]
+        self._limits.check_topics(CONTROL, len(held), len(fresh))
+        begun: list[Topic] = []
+        try:
+            for topic in fresh:
+                await self._acquire(topic)
+                begun.append(topic)
+        except BaseException:
+            for topic in begun:
+                await self._release(topic)
+            raise
+        names = _names(wanted)
+        if not fresh:
+            return f"{names} was started before"
+        log.info("started by hand", topics=[topic.name for topic in fresh])
+        return f"collecting {names}"
+
+    async def stop(self, symbol: str, venue: str, kind: StreamKind) -> str:
+        """Let go of what was started of a symbol; without a venue at every one, without a kind of every kind."""
+        venue = self._venue(venue) if venue else ""
+        symbol = self._symbol(symbol)
+        kinds = () if kind == StreamKind.UNSPECIFIED else self._dialect.collected(kind)
+        mine = [
+            topic
+            for topic in self._held()
+            if topic.symbol == symbol and venue in ("", topic.venue) and (not kinds or topic.data_type in kinds)
+        ]
+        if not mine:
+            raise Refused(Status.NOT_FOUND, self._why_not(symbol, venue))
+        for topic in mine:
+            await self._release(topic)
+        log.info("stopped by hand", topics=[topic.name for topic in mine])
+        return f"stopped {_names(mine)}; {self._rest(mine)}"
+
+    async def stop_all(self) -> str:
+        """Let go of everything that was started."""
+        mine = self._held()
+        for topic in mine:
+            await self._release(topic)
+        if not mine:
+            return "nothing was started by hand, so there is nothing to stop"
+        log.info("stopped by hand", topics=[topic.name for topic in mine])
+        symbols = len({(topic.venue, topic.symbol) for topic in mine})
+        return f"stopped {symbols} symbol{'' if symbols == 1 else 's'}; {self._rest(mine)}"
+
+    def collections(self) -> Sequence[CollectionRow]:
+        """List what is collected, one row per venue and symbol."""
+        by_symbol: dict[tuple[str, str], list[Collected]] = {}
+        for one in self._collector.collected():
+            by_symbol.setdefault((one.topic.venue, one.topic.symbol), []).append(one)
+        return [_row(venue, symbol, topics) for (venue, symbol), topics in sorted(by_symbol.items())]
+
+    # --- inside -------------------------------------------------------------------------------------------------
+
+    def _symbol(self, symbol: str) -> str:
+        self._limits.check_symbol(symbol)
+        return symbol.upper()
+
+    def _venue(self, venue: str) -> str:
+        venues = list(self._collector.venues())
+        if not venues:
+            raise Refused(Status.NOT_FOUND, "this service has no venue to collect from")
+        if venue and venue not in venues:
+            raise Refused(
+                Status.INVALID_ARGUMENT,
+                f"venue is {shorten(venue)}{nearest(venue, venues)}; this service collects from: {', '.join(venues)}",
+            )
+        return venue or venues[0]
+
+    def _held(self) -> list[Topic]:
+        return [one.topic for one in self._collector.collected() if CONTROL in one.holders]
+
+    async def _acquire(self, topic: Topic) -> None:
+        try:
+            async with asyncio.timeout(self._start_timeout_s):
+                await self._collector.acquire(CONTROL, topic.venue, topic.symbol, topic.data_type)
+        except RavenError as error:
+            raise unobtainable(error) from error
+        except TimeoutError:
+            await self._release(topic)
+            late = f"{topic} did not start within {self._start_timeout_s:g} s; ask again, the service's log says more"
+            raise Unobtainable(late, Status.UNAVAILABLE) from None
+
+    async def _release(self, topic: Topic) -> None:
+        await self._collector.release(CONTROL, topic.venue, topic.symbol, topic.data_type)
+
+    def _why_not(self, symbol: str, venue: str) -> str:
+        rows = [row for row in self.collections() if row.symbol == symbol and venue in ("", row.venue)]
+        if rows:
+            holders = sum(row.subscribers for row in rows)
+            return (
+                f"{symbol} was not started by hand, so it cannot be stopped by hand; {_count(holders)} it and it ends "
+                "when nobody does"
+            )
+        known = nearest(symbol, (row.symbol for row in self.collections()))
+        return f"{symbol} is not collected{f' from {venue}' if venue else ''}{known}; see ListCollections for what is"
+
+    def _rest(self, topics: Iterable[Topic]) -> str:
+        """Say what becomes of topics that control has let go of."""
+        let_go = set(topics)
+        others = {holder for one in self._collector.collected() if one.topic in let_go for holder in one.holders}
+        return f"it goes on, {_count(len(others))} it" if others else "nobody else wants it, so it ends"
+
+
+def _row(venue: str, symbol: str, topics: Sequence[Collected]) -> CollectionRow:
+    def badness(one: Collected) -> int:
+        return _WORST_FIRST.index(one.status) if one.status in _WORST_FIRST else -1
+
+    holders = {holder for one in topics for holder in one.holders if holder != CONTROL}
+    status = min(topics, key=badness).status
+    return CollectionRow(symbol, venue, status, len(holders), tuple(one.topic.data_type for one in topics))
+
+
+def _names(topics: Sequence[Topic]) -> str:
+    """Return e.g. `TRADES, ORDERBOOK of BTCUSDT from binance_spot`; topics of one symbol."""
+    kinds = dict.fromkeys(topic.data_type.name for topic in topics)
+    venues = dict.fromkeys(topic.venue for topic in topics)
+    return f"{', '.join(kinds)} of {topics[0].symbol} from {', '.join(venues)}"
+
+
+def _count(holders: int) -> str:
+    return f"{holders} other{' wants' if holders == 1 else 's want'}"
