@@ -7,10 +7,11 @@ belongs where. Start reading at `subscriptions.Fanout`.
 from raven.fanout.dialect import Dialect
 from raven.fanout.filters import FILTERS, Delivery
 from raven.fanout.limits import Limits
+from raven.fanout.past import NO_HISTORY
 from raven.fanout.ports import CollectionRow, Collector, ControlPlane, History, Past, Streams
 from raven.fanout.refusal import Refused, Status, Unobtainable
 from raven.fanout.requests import Answer, Heartbeat, Question, Subscribe, Unsubscribe
-from raven.fanout.subscriptions import NO_HISTORY, Fanout
+from raven.fanout.subscriptions import Fanout
 
 __all__ = [
     "FILTERS",

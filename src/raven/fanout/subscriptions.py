@@ -8,18 +8,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from raven.clock import Clock, SystemClock
 from raven.errors import RavenError
 from raven.fanout.answers import ending, subscribed, unsubscribed
 from raven.fanout.clients import Client, Held, Roster, Stream
-from raven.fanout.data_types import EVENTS
 from raven.fanout.filters import Delivery
 from raven.fanout.limits import Limits
 from raven.fanout.locate import Failures, locate
-from raven.fanout.ports import Collector, History, Past, Streams
+from raven.fanout.past import PastSender, attach
+from raven.fanout.ports import Collector, History, Streams
 from raven.fanout.refusal import Refused, Status, Unobtainable, unobtainable
 from raven.fanout.requests import Answer, Heartbeat, Subscribe, Unsubscribe, Wish, parse_subscribe, parse_unsubscribe
 from raven.observe.logs import get_logger
@@ -31,13 +30,6 @@ log = get_logger("fanout")
 HEARTBEAT_TIMEOUT_S = 90.0
 # How long a client's standing interest outlives its last stream or call: long enough for a restart of the client.
 INTEREST_TTL_S = 60.0
-# Rounds of reading what was published meanwhile; each is shorter than the one before.
-_SEAM_TRIES = 20
-# Streams that are sent their past at the same time; each needs a thread for as long as its client takes. Others wait.
-_PASTS_AT_ONCE = 32
-# How long a client may take nothing of its past.
-_PUSH_TIMEOUT_S = 30.0
-NO_HISTORY = "this server keeps no history: set journal.enabled = true (or the url of a database) and start it again"
 # How long one topic may take to start before its subscriber is told so.
 START_TIMEOUT_S = 10.0
 
@@ -59,7 +51,6 @@ class Fanout:
         clock: Clock | None = None,
     ) -> None:
         self._collector = collector
-        self._history = history
         self._streams = streams
         self._limits = limits or Limits()
         self._default_depth = default_depth
@@ -69,7 +60,7 @@ class Fanout:
         self._clock = clock or SystemClock()
         self._now = self._clock.monotonic
         self._tasks: set[asyncio.Task[None]] = set()
-        self._past_threads = ThreadPoolExecutor(_PASTS_AT_ONCE, thread_name_prefix="past")
+        self._past = PastSender(streams, history, self._refuse)
         self.roster = Roster(self._limits)
 
     # ── unary calls ─────────────────────────────────────────────────────────────────────────────────────────────────
@@ -203,7 +194,7 @@ class Fanout:
             await self._release_all(client.holder)
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
-        self._past_threads.shutdown(wait=False, cancel_futures=True)
+        self._past.close()
 
     def stats(self) -> dict[str, int]:
         """Count: clients, streams, topics (distinct, over all clients), subscriptions (cursors)."""
@@ -345,76 +336,9 @@ class Fanout:
         held, before = Held(topic_id, delivery), stream.held.get(topic)
         stream.held[topic] = held
         if delivery.start_ns is not None and before is None:
-            self._spawn(self._from_past(stream, topic, held, delivery.start_ns), stream.tasks)
+            self._spawn(self._past.send(stream, topic, held, delivery.start_ns), stream.tasks)
             return
-        self._attach_now(stream, topic, held)
-
-    def _attach_now(self, stream: Stream, topic: Topic, held: Held) -> None:
-        delivery = held.delivery
-        self._streams.attach(
-            stream.stream_id,
-            held.topic_id,
-            depth=delivery.depth,
-            conflate_ms=delivery.conflate_ms,
-            overflow=delivery.overflow,
-            # A state is worth having at once; an old trade is not news.
-            from_latest=topic.data_type not in EVENTS,
-        )
-
-    async def _from_past(self, stream: Stream, topic: Topic, held: Held, start_ns: int) -> None:
-        """Send a stream the past of a topic, and let it go on with the present right behind that."""
-        try:
-            if self._history is None:
-                raise Unobtainable(NO_HISTORY, Status.UNIMPLEMENTED)
-            past = self._history.past(topic, held.topic_id, start_ns, held.delivery.depth)
-            # One topic after the other, so that a stream of many takes no more than its share of the threads.
-            async with stream.past_lock:
-                for _ in range(_SEAM_TRIES):
-                    loop = asyncio.get_running_loop()
-                    if not await loop.run_in_executor(self._past_threads, self._push, stream, topic, held, past):
-                        return
-                    if self._go_on(stream, topic, held, past.last_sequence):
-                        return
-                    # The topic was faster than the disk: what is missing is in the journal by now.
-            raise Unobtainable(
-                f"{topic} moves faster than its past can be read; subscribe without 'start'", Status.UNAVAILABLE
-            )
-        except Unobtainable as refusal:
-            self._refuse(stream, refusal.status, refusal.message)
-        except RavenError as error:
-            self._refuse(stream, Status.UNAVAILABLE, error.message)
-        except TimeoutError:
-            self._refuse(
-                stream, Status.RESOURCE_EXHAUSTED, f"the past of {topic} waits for a client that takes nothing"
-            )
-        except Exception:
-            log.exception("the past of a topic could not be sent", topic=topic.name, stream=stream.stream_id)
-            self._refuse(stream, Status.INTERNAL, "the server failed on the past; its log has the details")
-
-    def _push(self, stream: Stream, topic: Topic, held: Held, past: Past) -> bool:
-        """Send what there is; False when nobody wants it any more. Runs on a thread."""
-        for piece in past.pieces():
-            if stream.held.get(topic) is not held or not self._streams.push(stream.stream_id, piece, _PUSH_TIMEOUT_S):
-                return False
-        return stream.held.get(topic) is held
-
-    def _go_on(self, stream: Stream, topic: Topic, held: Held, after: int | None) -> bool:
-        """Attach a stream behind its past; False when what follows is on the disk only."""
-        delivery = held.delivery
-        try:
-            if after is None:
-                self._attach_now(stream, topic, held)
-                return True
-            return self._streams.resume(
-                stream.stream_id,
-                held.topic_id,
-                after,
-                depth=delivery.depth,
-                conflate_ms=delivery.conflate_ms,
-                overflow=delivery.overflow,
-            )
-        except KeyError:
-            raise Unobtainable("the topic has just ended; subscribe again", Status.UNAVAILABLE) from None
+        attach(self._streams, stream, topic, held)
 
     async def _acquire_all(self, holder: str, topics: Mapping[Topic, Delivery], failures: Failures) -> dict[Topic, int]:
         """Acquire topics side by side; what fails is added to `failures`."""
