@@ -23,7 +23,7 @@ from typing import Any
 from raven import __version__
 from raven.errors import DataValidation
 from raven.journal import Verdict, verify_journal
-from raven.journal.compaction import parquet_folder
+from raven.journal.partitions import parquet_folder
 from raven.journal.segment import cut_torn_tail, segments_in
 from raven.resilience.dead_letters import DeadLetterQueue
 

@@ -12,9 +12,9 @@ from rich.console import Console
 
 from raven.ctl.terminal import figures, print_whole
 from raven.errors import DataValidation
-from raven.journal.compaction import parquet_folder
 from raven.journal.cursors import Position
 from raven.journal.following import Follower
+from raven.journal.partitions import parquet_folder
 from raven.journal.segment import segments_in
 
 __all__ = ["gaps_in", "show"]

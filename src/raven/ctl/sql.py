@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,10 +18,10 @@ from rich.console import Console
 from raven.ctl.history import cell
 from raven.ctl.terminal import figures, print_whole, progress_in
 from raven.errors import DataValidation, MissingDependency
-from raven.journal.compaction import parquet_folder
 from raven.journal.cursors import Position
 from raven.journal.following import Follower
 from raven.journal.history import KINDS
+from raven.journal.partitions import parquet_folder, parts_in
 from raven.journal.schema import SCHEMAS
 from raven.journal.segment import segments_in
 from raven.journal.tables import decoded, table_of
@@ -35,6 +36,8 @@ VIEWS = {**{one.name.lower(): kind for one, kind in KINDS.items()}, "gaps": Kind
 """Name of each view → kind of its records."""
 _BATCH_ROWS = 200_000
 _SHOWN_ROWS = 100
+# Files are replaced now and then while a server runs, and not many times in a row.
+_TRIES = 5
 
 
 class Answer:
@@ -49,6 +52,8 @@ class Answer:
             if relation is None:
                 raise DataValidation(f"expected one SELECT, not {', '.join(statements) or 'nothing'}")
             self._reader: pa.RecordBatchReader = relation.to_arrow_reader(_BATCH_ROWS)
+        except duckdb.IOException:
+            raise
         except duckdb.Error as error:
             raise DataValidation(
                 f"{error}\nviews: {', '.join(VIEWS)} (prices are doubles; `exact.trades` has decimals); "
@@ -56,9 +61,14 @@ class Answer:
             ) from None
 
     def tables(self) -> Iterator[pa.Table]:
-        """Yield the rows."""
-        for batch in self._reader:
-            yield pa.table(batch)
+        """Yield the rows. Raises: DataValidation when files left before they were read."""
+        try:
+            for batch in self._reader:
+                yield pa.table(batch)
+        except OSError as error:
+            raise DataValidation(
+                f"files of the journal were merged or removed meanwhile; ask again ({error})"
+            ) from None
 
 
 def ask(journal: Path, question: str) -> Answer:
@@ -70,16 +80,19 @@ def ask(journal: Path, question: str) -> Answer:
         import duckdb  # noqa: PLC0415 - an extra: only who asks in SQL needs it
     except ImportError:
         raise MissingDependency("SQL needs DuckDB: pip install 'raven[sql]'") from None
-    segments = segments_in(journal)
-    if not segments and not parquet_folder(journal).exists():
+    if not segments_in(journal) and not parquet_folder(journal).exists():
         raise DataValidation(f"{journal}: no journal there; expected files named like 0000000001.segment")
-    database = duckdb.connect()
-    database.execute("SET TimeZone = 'UTC'")
-    database.execute("CREATE SCHEMA exact")
-    for name in VIEWS:
-        if re.search(rf"\b{name}\b", question, re.IGNORECASE):
-            _add_view(database, journal, segments, name)
-    return Answer(database, question)
+    for _ in range(_TRIES):
+        database = duckdb.connect()
+        database.execute("SET TimeZone = 'UTC'")
+        database.execute("CREATE SCHEMA exact")
+        for name in VIEWS:
+            if re.search(rf"\b{name}\b", question, re.IGNORECASE):
+                _add_view(database, journal, name)
+        # A file that was merged with others, or left, since we looked is looked for once more.
+        with suppress(duckdb.IOException):
+            return Answer(database, question)
+    raise DataValidation(f"{journal}: files are replaced faster than they can be read; ask again")
 
 
 def show(answer: Answer) -> int:
@@ -98,14 +111,9 @@ def show(answer: Answer) -> int:
     return count
 
 
-def _add_view(database: duckdb.DuckDBPyConnection, journal: Path, segments: list[Path], name: str) -> None:
+def _add_view(database: duckdb.DuckDBPyConnection, journal: Path, name: str) -> None:
     """Put what was compacted and what was not side by side. A segment that is both is read as a segment."""
-    fresh = {path.stem for path in segments}
-    files = [
-        str(path)
-        for path in sorted(parquet_folder(journal).glob(f"date=*/venue=*/type={name}/symbol=*/*.parquet"))
-        if path.stem not in fresh
-    ]
+    segments, files = _apart(journal, name)
     database.register(f"_{name}_fresh", _fresh(journal, segments, name))
     # Every name here is one of ours, and files are quoted as SQL wants it.
     parts = [f"SELECT * FROM _{name}_fresh"]  # noqa: S608
@@ -118,6 +126,18 @@ def _add_view(database: duckdb.DuckDBPyConnection, journal: Path, segments: list
     doubles = ", ".join(_as_double(field) for field in fields)
     database.execute(f"CREATE VIEW exact.{name} AS SELECT {exact} FROM ({' UNION ALL BY NAME '.join(parts)})")  # noqa: S608
     database.execute(f"CREATE VIEW {name} AS SELECT {doubles} FROM exact.{name}")  # noqa: S608
+
+
+def _apart(journal: Path, name: str) -> tuple[list[Path], list[str]]:
+    """Return segments and Parquet files that have no record in common."""
+    for _ in range(_TRIES):
+        segments = segments_in(journal)
+        fresh = {int(path.stem) for path in segments}
+        parts = [part for part in parts_in(journal, type=name) if part.first != part.last or part.first not in fresh]
+        # Segments that became Parquet since we looked may be merged with others already.
+        if not any(part.first <= number <= part.last for part in parts for number in fresh):
+            return segments, [str(part.path) for part in parts]
+    raise DataValidation(f"{journal}: segments and merged files have records in common; see `ravenctl verify`")
 
 
 def _as_double(field: pa.Field) -> str:

@@ -11,8 +11,6 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
-import os
 from collections import defaultdict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,13 +24,15 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from raven.errors import DataValidation, InternalError
+from raven.journal.manifests import read_manifest, write_manifest
+from raven.journal.partitions import parquet_folder, sync
 from raven.journal.reading import Batch, read_segment
 from raven.journal.segment import Damage, segments_in
 from raven.journal.tables import table_of
 from raven.observe import get_logger
 from raven.records import Kind
 
-__all__ = ["Compacted", "compact", "locked", "parquet_folder", "sync", "write_manifest"]
+__all__ = ["Compacted", "compact", "locked"]
 
 log = get_logger("journal")
 
@@ -68,11 +68,6 @@ class _Partition:
 
     def folder(self, root: Path) -> Path:
         return root / f"date={self.date}" / f"venue={self.venue}" / f"type={self.type}" / f"symbol={self.symbol}"
-
-
-def parquet_folder(journal: Path) -> Path:
-    """Return where the Parquet files of a journal stand."""
-    return journal / "parquet"
 
 
 def compact(
@@ -174,12 +169,12 @@ def _write(
         raise InternalError(f"{unfinished}: what was written is not what was read back; the segment is kept")
     sync(unfinished)
     unfinished.rename(path)
-    _add_to_manifest(folder / "_manifest.json", path, table, damage, gaps)
+    _add_to_manifest(path, table, damage, gaps)
     return path
 
 
-def _add_to_manifest(path: Path, file: Path, table: pa.Table, damage: list[Damage], gaps: list[dict[str, Any]]) -> None:
-    manifest: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"files": {}}
+def _add_to_manifest(file: Path, table: pa.Table, damage: list[Damage], gaps: list[dict[str, Any]]) -> None:
+    manifest = read_manifest(file.parent)
     ids = pc.min_max(table["id"]).as_py()
     sequences = pc.min_max(table["sequence"]).as_py()
     manifest["files"][file.name] = {
@@ -194,8 +189,7 @@ def _add_to_manifest(path: Path, file: Path, table: pa.Table, damage: list[Damag
         "damaged_frames": [{"offset": one.offset, "bytes": one.size, "frames": one.frames} for one in damage],
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
     }
-    manifest["rows"] = sum(one["rows"] for one in manifest["files"].values())
-    write_manifest(path, manifest)
+    write_manifest(file.parent, manifest)
 
 
 def _ranges(sequences: pa.ChunkedArray) -> list[tuple[int, int]] | None:
@@ -208,21 +202,3 @@ def _ranges(sequences: pa.ChunkedArray) -> list[tuple[int, int]] | None:
         return None
     firsts, lasts = [0, *breaks], [*(place - 1 for place in breaks), len(ordered) - 1]
     return [(ordered[first].as_py(), ordered[last].as_py()) for first, last in zip(firsts, lasts, strict=True)]
-
-
-def write_manifest(path: Path, manifest: dict[str, Any]) -> None:
-    """Replace a manifest; a crash leaves the old one or the new one. Raises: OSError."""
-    unfinished = path.with_suffix(".unfinished")
-    unfinished.write_text(json.dumps(manifest, indent=1) + "\n")
-    sync(unfinished)
-    unfinished.rename(path)
-    sync(path.parent)
-
-
-def sync(path: Path) -> None:
-    """Wait until a file, or the names in a folder, are on the disk. Raises: OSError."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

@@ -8,17 +8,17 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from raven.journal.compaction import parquet_folder
 from raven.journal.cursors import Position
+from raven.journal.partitions import Part, opened, parts_in
 from raven.journal.reading import Batch, SegmentReader
-from raven.journal.segment import Damage, Frame, frames_of, segments_in
+from raven.journal.segment import Damage, Frame, SegmentFile, segments_in
 from raven.journal.tables import table_of
 from raven.observe import get_logger
 from raven.ports import SinkBatch
@@ -71,24 +71,34 @@ class Follower:
                     return step
                 self._go_on(self.position.segment + 1)
             segments = segments_in(self._journal)
-            path = next((path for path in segments if int(path.stem) >= self.position.segment), None)
-            if path is None:
+            if self._reader is None and not self._begin(segments, max_rows):
                 return None
-            number = int(path.stem)
-            if self.position.segment < number and self._has_compacted(number):
-                self._compacted = self._read_compacted(self.position, max_rows)
+            if self._reader is None:
                 continue
-            if self.position.segment != number:
-                self._go_on(number)
-            has_ended = path != segments[-1]
-            try:
-                step = self._read_segment(path, max_rows, has_ended=has_ended)
-            except FileNotFoundError:
-                # It has become Parquet since we looked.
-                continue
+            # It is open, so it can be read to its end even if it has become Parquet since we looked.
+            has_ended = segments[-1:] != [self._reader.file.path]
+            step = self._read_segment(self._reader, max_rows, has_ended=has_ended)
             if step is not None or not has_ended:
                 return step
-            self._go_on(number + 1)
+            self._go_on(self.position.segment + 1)
+
+    def _begin(self, segments: list[Path], max_rows: int) -> bool:
+        """Open the next segment, or what it has become if it is not there any more; False when there is none yet."""
+        path = next((path for path in segments if int(path.stem) >= self.position.segment), None)
+        if path is None:
+            return False
+        number = int(path.stem)
+        if self.position.segment < number and self._has_compacted(number):
+            self._compacted = self._read_compacted(self.position, max_rows)
+            return True
+        if self.position.segment != number:
+            self._go_on(number)
+        # Found gone: it has become Parquet since we looked, and the next look tells.
+        with suppress(FileNotFoundError):
+            self._reader = SegmentReader(SegmentFile(path))
+            if self.position.offset:
+                self._reader.learn_from_all()
+        return True
 
     def _go_on(self, segment: int) -> None:
         self.position = Position(segment, rows=self.position.rows)
@@ -96,18 +106,14 @@ class Follower:
 
     # --- segments ---------------------------------------------------------------------------------------
 
-    def _read_segment(self, path: Path, max_rows: int, *, has_ended: bool) -> Step | None:
-        if self._reader is None:
-            self._reader = SegmentReader(path)
-            if self.position.offset:
-                self._reader.learn_from_all()
+    def _read_segment(self, reader: SegmentReader, max_rows: int, *, has_ended: bool) -> Step | None:
         found: dict[str, list[pa.Table]] = defaultdict(list)
         rows, position = 0, self.position
-        for frame in frames_of(path, position.offset, position.frame):
+        for frame in reader.file.frames(position.offset, position.frame):
             if isinstance(frame, Damage) and frame.is_tail and not has_ended:
                 # It is being written just now.
                 break
-            taken = self._reader.take(frame, tuple(Kind))
+            taken = reader.take(frame, tuple(Kind))
             if isinstance(taken, Damage):
                 self.damage.append(taken)
                 log.error("a reader of the journal skips what is damaged", damage=str(taken))
@@ -129,31 +135,38 @@ class Follower:
 
     def _has_compacted(self, before: int) -> bool:
         """Find the next segment that has become Parquet, and go there; say which are nowhere."""
-        stems = {
-            int(path.stem) for path in parquet_folder(self._journal).glob("*/*/*/*/*.parquet") if path.stem.isdigit()
-        }
-        wanted = [number for number in sorted(stems) if self.position.segment <= number < before]
-        first = wanted[0] if wanted else before
-        if 0 < self.position.segment < first:
-            gone = list(range(self.position.segment, first))
+        place = self.position.segment
+        wanted = [max(part.first, place) for part in parts_in(self._journal) if part.last >= place]
+        first = min([before, *wanted])
+        if place:
+            self._miss(range(place, first))
+        if first != place:
+            self._go_on(first)
+        return first < before
+
+    def _miss(self, gone: range) -> None:
+        if gone:
             self.missing += gone
             log.error("segments are gone that a reader of the journal had not read", first=gone[0], last=gone[-1])
-        self._go_on(first)
-        return bool(wanted)
 
     def _read_compacted(self, position: Position, max_rows: int) -> Iterator[Step]:
         """Yield what has become of a segment. Until its end the place stays at its beginning: a crash reads it anew."""
-        rows = position.rows
-        pattern = f"*/*/*/*/{position.segment:010d}.parquet"
-        for path in sorted(parquet_folder(self._journal).glob(pattern)):
-            symbol, name, venue = (path.parents[up].name.partition("=")[2] for up in range(3))
-            if self._types and name not in self._types:
+        number, rows, is_there = position.segment, position.rows, False
+
+        def find() -> list[Part]:
+            return [part for part in parts_in(self._journal) if part.first <= number <= part.last]
+
+        for one in opened(find, number.__eq__):
+            is_there = True
+            part = one.part
+            if self._types and part.type not in self._types:
                 continue
-            with pq.ParquetFile(path) as file:
-                for batch in file.iter_batches(max_rows):
-                    rows += batch.num_rows
-                    table = _named(pa.table(batch), [venue], [symbol], pa.array([0] * batch.num_rows, pa.int32()))
-                    yield Step([SinkBatch(name, table)], replace(position, frame=0, offset=0, rows=rows))
+            for table in one.tables(max_rows):
+                rows += len(table)
+                named = _named(table, [part.venue], [part.symbol], pa.array([0] * len(table), pa.int32()))
+                yield Step([SinkBatch(part.type, named)], replace(position, frame=0, offset=0, rows=rows))
+        if not is_there:
+            self._miss(range(number, number + 1))
 
 
 _TYPES = {

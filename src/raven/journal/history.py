@@ -6,17 +6,17 @@ is seen once.
 
 from __future__ import annotations
 
+import sys
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from raven.errors import DataValidation
-from raven.journal.compaction import parquet_folder
+from raven.journal.partitions import Part, opened, parquet_folder, parts_in
 from raven.journal.pruning import row_groups_within
 from raven.journal.reading import Batch, read_segment
 from raven.journal.segment import segments_in
@@ -79,30 +79,29 @@ def history(journal: Path, wanted: Wanted) -> Iterator[pa.Table]:
     segments = segments_in(journal)
     if not segments and not parquet_folder(journal).exists():
         raise DataValidation(f"{journal}: no journal there; expected files named like 0000000001.segment")
-    yield from _from_parquet(journal, wanted, skip={path.stem for path in segments})
+    fresh = {int(path.stem) for path in segments}
+    newest = max(fresh, default=sys.maxsize)
+    yield from _from_parquet(journal, wanted, lambda number: number < newest and number not in fresh)
     for path in segments:
         try:
             yield from _from_segment(path, kind, wanted)
         except FileNotFoundError:
-            yield from _from_parquet(journal, wanted, only=path.stem)
+            yield from _from_parquet(journal, wanted, int(path.stem).__eq__)
 
 
 def _names() -> Sequence[str]:
     return [one.name.lower() for one in KINDS]
 
 
-def _from_parquet(journal: Path, wanted: Wanted, *, skip: Collection[str] = (), only: str = "") -> Iterator[pa.Table]:
-    pattern = f"date=*/venue=*/type={wanted.data_type.name.lower()}/symbol=*/{only or '*'}.parquet"
-    # By segment, hence by time, and within it by day.
-    files = sorted(parquet_folder(journal).glob(pattern), key=lambda path: (path.stem, path))
-    for path in files:
-        symbol, venue = (path.parents[up].name.partition("=")[2] for up in (0, 2))
-        if path.stem in skip or not wanted.takes(venue, symbol):
-            continue
-        with pq.ParquetFile(path) as file:
-            groups = row_groups_within(file, wanted.start_ns, wanted.end_ns)
-            for batch in file.iter_batches(_BATCH_ROWS, row_groups=groups):
-                yield from _named(wanted.within(pa.table(batch)), venue, symbol)
+def _from_parquet(journal: Path, wanted: Wanted, wants: Callable[[int], bool]) -> Iterator[pa.Table]:
+    def find() -> list[Part]:
+        name = wanted.data_type.name.lower()
+        return parts_in(journal, type=name, venue=wanted.venue, symbols=wanted.symbols)
+
+    for one in opened(find, wants):
+        groups = row_groups_within(one.file, wanted.start_ns, wanted.end_ns)
+        for table in one.tables(_BATCH_ROWS, groups):
+            yield from _named(wanted.within(table), one.part.venue, one.part.symbol)
 
 
 def _from_segment(path: Path, kind: Kind, wanted: Wanted) -> Iterator[pa.Table]:

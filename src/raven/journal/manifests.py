@@ -1,10 +1,10 @@
-"""Are the Parquet files of a journal what their manifests say? A file that is missing, cut or swapped is named."""
+"""The manifests of Parquet files: what each file holds. A file that is missing, cut or swapped is named."""
 
 from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Generator, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,9 +12,54 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raven.journal.compaction import parquet_folder
+from raven.journal.partitions import parquet_folder, pieces_of, rows_of, sync
 
-__all__ = ["CheckedFile", "Problem", "Removed", "check_parquet"]
+__all__ = [
+    "MANIFEST",
+    "CheckedFile",
+    "Manifest",
+    "Problem",
+    "Removed",
+    "check_parquet",
+    "read_manifest",
+    "segments_of",
+    "write_manifest",
+]
+
+MANIFEST = "_manifest.json"
+"""Stands beside the files that it is about; see docs/reference/parquet.md."""
+
+Manifest = dict[str, Any]
+"""A manifest, or what it says of one file."""
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest of a folder, an empty one if it has none. Raises: OSError, ValueError."""
+    try:
+        manifest: Manifest = json.loads((folder / MANIFEST).read_text())
+    except FileNotFoundError:
+        return {"files": {}}
+    return manifest
+
+
+def write_manifest(folder: Path, manifest: Manifest) -> None:
+    """Replace the manifest of a folder; a crash leaves the old one or the new one. Raises: OSError."""
+    manifest["rows"] = sum(entry["rows"] for entry in manifest["files"].values())
+    path, unfinished = folder / MANIFEST, folder / "_manifest.unfinished"
+    unfinished.write_text(json.dumps(manifest, indent=1) + "\n")
+    sync(unfinished)
+    unfinished.rename(path)
+    sync(folder)
+
+
+def segments_of(name: str, entry: Manifest) -> set[int]:
+    """Return the numbers of the segments that a file was made of: as its entry says, or else its name."""
+    if "segments" in entry:
+        return {number for number, _ in entry["segments"]}
+    first, _, last = name.partition(".")[0].partition("-")
+    is_named = first.isdigit() and (last or first).isdigit()
+    return set(range(int(first), int(last or first) + 1)) if is_named else set()
+
 
 _COLUMNS = ("sequence", "recv_time", "run", "data_type", "count", "reason")
 
@@ -29,6 +74,10 @@ class CheckedFile:
     type: str
     records: pa.Table
     """Columns `sequence`, `recv_time`, `run`; of gaps `data_type`, `count` and `reason` too."""
+    segments: Collection[int]
+    """Numbers of the segments that they came from."""
+    size: int
+    """Bytes of the file."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,8 +90,8 @@ class Removed:
     run: str
     rows: int
     why: str
-    segments: tuple[str, ...] = ()
-    """Names of the segments that they had come from."""
+    segments: Collection[int]
+    """Numbers of the segments that they had come from."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,57 +106,84 @@ class Problem:
         return f"{self.path}: {self.reason}"
 
 
-def check_parquet(journal: Path, skip: Collection[str] = ()) -> Iterator[CheckedFile | Removed | Problem]:
+def check_parquet(journal: Path, skip: Collection[int] = ()) -> Iterator[CheckedFile | Removed | Problem]:
     """Yield every Parquet file of a journal, what was removed, and what is wrong.
 
-    `skip` are names of segments that are still there: what a crash left of their compaction is made anew.
+    `skip` are numbers of segments that were counted already: what a crash left of their compaction is made anew.
     """
-    root = parquet_folder(journal)
-    for folder in sorted(root.glob("date=*/venue=*/type=*/symbol=*")):
-        yield from _check_folder(folder, skip)
+    for folder in sorted(parquet_folder(journal).glob("date=*/venue=*/type=*/symbol=*")):
+        done, told = set(skip), set[str]()
+        try:
+            manifest: Manifest | None = read_manifest(folder)
+            while manifest is not None:
+                # Files are merged and removed meanwhile: what was not checked yet is looked for in the new manifest.
+                manifest = yield from _check_folder(folder, manifest, done, told)
+        except (OSError, ValueError) as error:
+            yield Problem(folder / MANIFEST, f"cannot be read ({error}); restore it from a backup")
 
 
-def _check_folder(folder: Path, skip: Collection[str]) -> Iterator[CheckedFile | Removed | Problem]:
+def _check_folder(
+    folder: Path, manifest: Manifest, done: set[int], told: set[str]
+) -> Generator[CheckedFile | Removed | Problem, None, Manifest | None]:
+    """Check what is not `done` and complain of what is not `told`; return the manifest if it is another one by now."""
     venue, name, symbol = (part.partition("=")[2] for part in folder.parts[-3:])
-    try:
-        manifest: dict[str, Any] = json.loads((folder / "_manifest.json").read_text())
-    except (OSError, ValueError) as error:
-        yield Problem(folder / "_manifest.json", f"cannot be read ({error}); restore it from a backup")
-        return
-    for file, entry in manifest.get("removed", {}).items():
-        stems = tuple(Path(file).stem.split("-"))
-        yield Removed(venue, symbol, name, ",".join(entry.get("runs", ())), entry["rows"], entry["why"], stems)
-    listed: dict[str, dict[str, Any]] = manifest["files"]
+    removed: dict[str, Manifest] = manifest.get("removed", {})
+    listed: dict[str, Manifest] = manifest["files"]
+    for file, entry in removed.items():
+        segments = segments_of(file, entry) - done
+        if segments:
+            done |= segments
+            yield Removed(venue, symbol, name, ",".join(entry.get("runs", ())), entry["rows"], entry["why"], segments)
+    wrong: dict[str, str] = {}
     for path in sorted(folder.glob("*.parquet")):
         # One that is written off may be removed a moment later.
-        if path.name not in listed and path.name not in manifest.get("removed", {}) and path.stem not in skip:
-            yield Problem(
-                path, "is not in the manifest beside it; it came from elsewhere, or the manifest is an old one"
-            )
+        numbers = segments_of(path.name, {})
+        if path.name not in listed and path.name not in removed and not (numbers and numbers <= done):
+            wrong[path.name] = "is not in the manifest beside it; it came from elsewhere, or the manifest is an old one"
     for file, entry in listed.items():
-        path = folder / file
-        if path.stem in skip:
+        segments = segments_of(file, entry) - done
+        if not segments:
             continue
-        wrong = _wrong(path, entry)
-        if wrong:
-            yield Problem(path, wrong)
+        try:
+            checked = _checked(folder / file, entry, segments)
+        except _WrongError as problem:
+            wrong[file] = str(problem)
             continue
-        schema = pq.read_schema(path)
-        if "run" not in schema.names:
-            # Bars of a minute, made of records that left.
-            continue
-        table = pq.read_table(path, columns=[one for one in _COLUMNS if one in schema.names], partitioning=None)
-        yield CheckedFile(path, venue, symbol, name, table)
+        done |= segments
+        if checked is not None:
+            yield CheckedFile(folder / file, venue, symbol, name, *checked)
+    newer = read_manifest(folder)
+    if newer != manifest:
+        return newer
+    for file in sorted(wrong.keys() - told):
+        yield Problem(folder / file, wrong[file])
+    return None
 
 
-def _wrong(path: Path, entry: dict[str, Any]) -> str:
+class _WrongError(Exception):
+    """A file is not what its manifest says."""
+
+
+def _checked(path: Path, entry: Manifest, segments: Collection[int]) -> tuple[pa.Table, Collection[int], int] | None:
+    """Return what a file has of some segments, and its size; None for bars of a minute, made of records that left.
+
+    Raises: _WrongError.
+    """
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        return f"is missing; {entry['rows']} records, restore it from a backup"
+        raise _WrongError(f"is missing; {entry['rows']} records, restore it from a backup") from None
     except OSError as error:
-        return f"cannot be read: {error.strerror}"
+        raise _WrongError(f"cannot be read: {error.strerror}") from None
     if hashlib.sha256(content).hexdigest() != entry["sha256"]:
-        return f"is not the file that was written ({len(content)} bytes, another checksum); restore it from a backup"
-    rows = pq.read_metadata(pa.BufferReader(content)).num_rows
-    return "" if rows == entry["rows"] else f"has {rows} records, and its manifest says {entry['rows']}"
+        about = f"{len(content)} bytes, another checksum"
+        raise _WrongError(f"is not the file that was written ({about}); restore it from a backup")
+    file = pq.ParquetFile(pa.BufferReader(content))
+    if file.metadata.num_rows != entry["rows"]:
+        raise _WrongError(f"has {file.metadata.num_rows} records, and its manifest says {entry['rows']}")
+    names = file.schema_arrow.names
+    if "run" not in names:
+        return None
+    table = file.read(columns=[one for one in _COLUMNS if one in names])
+    rows = rows_of(pieces_of(file, min(segments)), segments)
+    return pa.concat_tables([table.slice(first, end - first) for first, end in rows]), segments, len(content)

@@ -6,23 +6,23 @@ from there. Gap marks stand at their places: between the records that they part.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from raven._core import Encoded
 from raven.errors import DataValidation
-from raven.journal.compaction import parquet_folder
 from raven.journal.cursors import Position
 from raven.journal.history import KINDS
+from raven.journal.partitions import Opened, Part, opened, parts_in
 from raven.journal.pruning import newest_of, row_groups_within
 from raven.journal.reading import Batch, JournalTopic, SegmentReader
 from raven.journal.schema import SCHEMAS
-from raven.journal.segment import Damage, frames_of, segments_in
+from raven.journal.segment import Damage, SegmentFile, segments_in
 from raven.journal.tables import records_of
 from raven.records import Flags, Kind
 from raven.topics import DataType
@@ -91,44 +91,48 @@ class Past:
         self._journal = journal
         self._symbol, self._venue, self._data_type = symbol, venue, data_type
         self._start_ns, self._end_ns = start_ns, end_ns
-        self._position: Position | None = None
+        self._position = Position()
+        self._reader: SegmentReader | None = None
 
     def read(self, until: Position | None = None) -> Iterator[Records]:
         """Yield what is there and was not read yet; nothing from `until` on, if that is given."""
-        segments = segments_in(self._journal)
-        if self._position is None:
-            yield from self._from_parquet(skip={path.stem for path in segments})
-            self._position = Position()
-        for path in segments:
-            number = int(path.stem)
-            if number < self._position.segment or (until is not None and number > until.segment):
+        segments = {int(path.stem): path for path in segments_in(self._journal)}
+        begun, newest = self._position.segment, max(segments, default=sys.maxsize)
+        last = newest if until is None else min(newest, until.segment)
+        if self._reader is not None:
+            yield from self._from_segment(self._reader, until)
+        yield from self._from_parquet(lambda number: begun < number <= last and number not in segments)
+        for number, path in segments.items():
+            if not begun < number <= last:
                 continue
-            if number != self._position.segment:
-                self._position = Position(number)
-            end = until.offset if until is not None and number == until.segment else None
             try:
-                yield from self._from_segment(path, end)
+                file = SegmentFile(path)
             except FileNotFoundError:
                 # It has become Parquet since we looked.
-                yield from self._from_parquet(only=path.stem)
+                self._position, self._reader = Position(number), None
+                yield from self._from_parquet(number.__eq__)
+                continue
+            self._position, self._reader = Position(number), SegmentReader(file)
+            yield from self._from_segment(self._reader, until)
+        if self._position.segment < last:
+            self._position, self._reader = Position(last), None
 
     # --- segments ---------------------------------------------------------------------------------------
 
-    def _from_segment(self, path: Path, end: int | None) -> Iterator[Records]:
-        assert self._position is not None, "read sets it"
-        reader = SegmentReader(path)
-        if self._position.offset:
-            reader.learn_from_all()
+    def _from_segment(self, reader: SegmentReader, until: Position | None) -> Iterator[Records]:
+        """Yield what comes next in the segment that is open: it may have grown."""
+        number = self._position.segment
+        end = until.offset if until is not None and number == until.segment else None
         # Gap marks follow the records of their commit in a frame of their own.
         held: Records | None = None
-        for frame in frames_of(path, self._position.offset, self._position.frame):
+        for frame in reader.file.frames(self._position.offset, self._position.frame):
             if isinstance(frame, Damage):
                 reader.take(frame, ())
                 continue
             if end is not None and frame.end > end:
                 break
             taken = reader.take(frame, (self._kind, Kind.GAP))
-            self._position = Position(int(path.stem), frame.number + 1, frame.end)
+            self._position = Position(number, frame.number + 1, frame.end)
             if not isinstance(taken, Batch):
                 continue
             for records in self._of_topic(taken):
@@ -154,38 +158,45 @@ class Past:
 
     # --- Parquet ----------------------------------------------------------------------------------------
 
-    def _from_parquet(self, *, skip: set[str] | None = None, only: str = "*") -> Iterator[Records]:
-        name, venue = self._data_type.name.lower(), self._venue or "*"
-        pattern = f"date=*/venue={venue}/type={name}/symbol={self._symbol}/{only}.parquet"
-        for path in sorted(parquet_folder(self._journal).glob(pattern), key=lambda path: (path.stem, path)):
-            if path.stem in (skip or ()):
-                continue
-            topic = JournalTopic(path.parents[2].name.partition("=")[2], self._symbol, self._data_type)
-            beside = path.parents[2] / "type=gaps" / path.parent.name / path.name
-            gaps = self._gaps(beside) if beside.exists() else None
-            with pq.ParquetFile(path) as file:
-                groups = row_groups_within(file, self._start_ns, self._end_ns)
-                if len(groups) < file.metadata.num_row_groups:
-                    self.last_in_parquet = _newer(self.last_in_parquet, *newest_of(file))
-                for batch in file.iter_batches(_BOOKS if self._kind is Kind.BOOK else _BATCH_ROWS, row_groups=groups):
-                    table = pa.table(batch)
-                    rows = records_of(self._kind, table)
-                    if len(rows):
-                        newest = pc.max(rows["sequence"]).as_py()
-                        self.last_in_parquet = _newer(self.last_in_parquet, table["run"][-1].as_py(), newest)
-                    records = Records(self._kind, topic, rows)
-                    if gaps is None or not len(gaps):
-                        yield from self._cut([records])
-                        continue
-                    is_here = pc.less_equal(gaps["recv_ns"], rows["recv_ns"][-1])
-                    here, gaps = gaps.filter(is_here), gaps.filter(pc.invert(is_here))
-                    yield from self._cut(_interleaved(records, Records(Kind.GAP, topic, here)))
-            if gaps is not None and len(gaps):
+    def _from_parquet(self, wants: Callable[[int], bool]) -> Iterator[Records]:
+        name, at_once = self._data_type.name.lower(), _BOOKS if self._kind is Kind.BOOK else _BATCH_ROWS
+
+        def find() -> list[Part]:
+            return parts_in(self._journal, type=name, venue=self._venue, symbols=[self._symbol])
+
+        for one in opened(find, wants):
+            topic = JournalTopic(one.part.venue, self._symbol, self._data_type)
+            gaps = self._gaps_beside(one, wants)
+            groups = row_groups_within(one.file, self._start_ns, self._end_ns)
+            if len(groups) < one.file.metadata.num_row_groups:
+                self.last_in_parquet = _newer(self.last_in_parquet, *newest_of(one.file))
+            for table in one.tables(at_once, groups):
+                rows = records_of(self._kind, table)
+                newest = pc.max(rows["sequence"]).as_py()
+                self.last_in_parquet = _newer(self.last_in_parquet, table["run"][-1].as_py(), newest)
+                records = Records(self._kind, topic, rows)
+                if not len(gaps):
+                    yield from self._cut([records])
+                    continue
+                is_here = pc.less_equal(gaps["recv_ns"], rows["recv_ns"][-1])
+                here, gaps = gaps.filter(is_here), gaps.filter(pc.invert(is_here))
+                yield from self._cut(_interleaved(records, Records(Kind.GAP, topic, here)))
+            if len(gaps):
                 yield from self._cut([Records(Kind.GAP, topic, gaps)])
 
-    def _gaps(self, path: Path) -> pa.Table:
-        table = pq.read_table(path, partitioning=None)
-        return records_of(Kind.GAP, table.filter(pc.equal(table["data_type"], self._data_type.name.lower())))
+    def _gaps_beside(self, one: Opened, wants: Callable[[int], bool]) -> pa.Table:
+        """Return the gap marks of the segments that a file is read for."""
+        part = one.part
+
+        def find() -> list[Part]:
+            return parts_in(self._journal, type="gaps", venue=part.venue, symbols=[self._symbol], date=part.date)
+
+        tables = [
+            records_of(Kind.GAP, table.filter(pc.equal(table["data_type"], self._data_type.name.lower())))
+            for marks in opened(find, lambda number: one.first <= number <= part.last and wants(number))
+            for table in marks.tables(_BATCH_ROWS)
+        ]
+        return pa.concat_tables([SCHEMAS[Kind.GAP].empty_table(), *tables])
 
     # --- both -------------------------------------------------------------------------------------------
 

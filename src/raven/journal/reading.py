@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from raven.errors import DataValidation
 from raven.journal.schema import SCHEMAS
-from raven.journal.segment import FORMAT, META, Damage, Frame, frames_of, segments_in
+from raven.journal.segment import FORMAT, META, Damage, Frame, SegmentFile, frames_of, segments_in
 from raven.records import Kind
 from raven.topics import DataType
 
@@ -58,8 +58,9 @@ def read_journal(folder: Path, kinds: Collection[Kind] = tuple(Kind)) -> Iterato
 
 def read_segment(path: Path, kinds: Collection[Kind] = tuple(Kind)) -> Iterator[Batch | Damage]:
     """Yield what `read_journal` does, of one segment."""
-    segment = SegmentReader(path)
-    for frame in frames_of(path):
+    file = SegmentFile(path)
+    segment = SegmentReader(file)
+    for frame in file.frames():
         found = segment.take(frame, kinds)
         if found is not None:
             yield found
@@ -68,8 +69,8 @@ def read_segment(path: Path, kinds: Collection[Kind] = tuple(Kind)) -> Iterator[
 class SegmentReader:
     """Turns the frames of one segment, in their order, into batches: it remembers what their numbers mean."""
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, file: SegmentFile) -> None:
+        self.file = file
         self.run = ""
         self.topics: dict[int, JournalTopic] = {}
 
@@ -84,19 +85,19 @@ class SegmentReader:
                 self.learn_from_all()
             return frame
         if frame.kind == META:
-            self.run = _learn(self.path, frame, self.topics) or self.run
+            self.run = _learn(self.file.path, frame, self.topics) or self.run
             return None
         if frame.kind not in kinds:
             return None
         kind = Kind(frame.kind)
         records = pa.ipc.read_record_batch(pa.py_buffer(frame.payload), SCHEMAS[kind])
-        return Batch(kind, records, self.topics, self.run, self.path)
+        return Batch(kind, records, self.topics, self.run, self.file.path)
 
     def learn_from_all(self) -> None:
         """Learn what numbers mean from every frame that says it: for who begins in the middle."""
-        for frame in frames_of(self.path):
+        for frame in self.file.frames():
             if isinstance(frame, Frame) and frame.kind == META:
-                self.run = _learn(self.path, frame, self.topics) or self.run
+                self.run = _learn(self.file.path, frame, self.topics) or self.run
 
 
 def unfinished_topics(path: Path) -> set[JournalTopic]:

@@ -9,21 +9,21 @@ manifest, so that nobody takes "removed" for "never seen".
 from __future__ import annotations
 
 import hashlib
-import json
 import shutil
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
-from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from raven.errors import ConfigurationError, InternalError
-from raven.journal.compaction import locked, parquet_folder, sync, write_manifest
+from raven.journal.compaction import locked
 from raven.journal.cursors import cursors_in
+from raven.journal.manifests import read_manifest, write_manifest
+from raven.journal.partitions import BY_MINUTE, parquet_folder, sync
 from raven.journal.segment import segments_in
 from raven.journal.tables import decoded
 from raven.observe import get_logger, record_retention
@@ -33,7 +33,6 @@ __all__ = ["Days", "Retention", "apply_retention"]
 log = get_logger("journal")
 
 _MINUTE_NS = 60 * 10**9
-_SUFFIX = "_by_minute"
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +67,7 @@ class Retention:
 
     def of(self, name: str) -> Days:
         """Return the days of a type; what was downsampled is kept as long as what it was made of."""
-        return self.types.get(name.removesuffix(_SUFFIX), self.days)
+        return self.types.get(name.removesuffix(BY_MINUTE), self.days)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -85,9 +84,7 @@ class _Partition:
 
     def finish(self) -> None:
         """Remove what a crash has left of files that are written off already."""
-        path = self.folder / "_manifest.json"
-        removed = json.loads(path.read_text()).get("removed", {}) if path.exists() else {}
-        for name in removed:
+        for name in read_manifest(self.folder).get("removed", {}):
             (self.folder / name).unlink(missing_ok=True)
 
     def files(self) -> list[Path]:
@@ -115,7 +112,7 @@ def _apply(journal: Path, retention: Retention, now_ns: int) -> None:
             _remove(partition, "older than delete_days", journal)
         elif days.archive and age >= days.archive and retention.archive is not None:
             _archive(partition, root, retention.archive)
-        elif days.downsample and age >= days.downsample and not partition.name.endswith(_SUFFIX):
+        elif days.downsample and age >= days.downsample and not partition.name.endswith(BY_MINUTE):
             _downsample(partition, journal)
     if retention.archive is not None:
         for partition in list(_partitions(retention.archive)):
@@ -185,7 +182,7 @@ def _downsample(partition: _Partition, journal: Path) -> None:
     order = [("recv_time", "ascending"), ("sequence", "ascending")]
     table = pa.concat_tables([decoded(one) for one in tables]).sort_by(order)
     small = _bars(table) if partition.name == "trades" else _last_of_minute(table)
-    folder = partition.folder.parent.parent / f"type={partition.name}{_SUFFIX}" / partition.folder.name
+    folder = partition.folder.parent.parent / f"type={partition.name}{BY_MINUTE}" / partition.folder.name
     folder.mkdir(parents=True, exist_ok=True)
     path, unfinished = folder / f"{files[0].stem}-{files[-1].stem}.parquet", folder / "_day.unfinished"
     pq.write_table(small, unfinished, compression="zstd")
@@ -194,7 +191,7 @@ def _downsample(partition: _Partition, journal: Path) -> None:
     sync(unfinished)
     unfinished.rename(path)
     about = {"rows": len(small), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    write_manifest(folder / "_manifest.json", {"files": {path.name: about}, "rows": len(small)})
+    write_manifest(folder, {"files": {path.name: about}})
     _tell_readers(partition, journal, "downsampled")
     _note(partition, files, f"downsampled to {len(small)} records in {folder.parent.name}")
     for old in files:
@@ -244,13 +241,11 @@ def _last_of_minute(states: pa.Table) -> pa.Table:
 
 def _note(partition: _Partition, files: list[Path], why: str) -> None:
     """Write into the manifest what leaves, before it does."""
-    path = partition.folder / "_manifest.json"
-    manifest: dict[str, Any] = json.loads(path.read_text()) if path.exists() else {"files": {}}
+    manifest = read_manifest(partition.folder)
     for one in files:
         entry = manifest["files"].pop(one.name, {"rows": pq.read_metadata(one).num_rows})
         manifest.setdefault("removed", {})[one.name] = entry | {"why": why}
-    manifest["rows"] = sum(entry["rows"] for entry in manifest["files"].values())
-    write_manifest(path, manifest)
+    write_manifest(partition.folder, manifest)
 
 
 def _tell_readers(partition: _Partition, journal: Path, why: str) -> None:

@@ -18,7 +18,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
-__all__ = ["FORMAT", "META", "Damage", "Frame", "SegmentWriter", "cut_torn_tail", "frames_of", "segments_in"]
+__all__ = [
+    "FORMAT",
+    "META",
+    "Damage",
+    "Frame",
+    "SegmentFile",
+    "SegmentWriter",
+    "cut_torn_tail",
+    "frames_of",
+    "segments_in",
+]
 
 META = 0
 FORMAT = 1
@@ -113,16 +123,28 @@ class SegmentWriter:
             written += os.write(self._file, rest)
 
 
-def frames_of(path: Path, offset: int = 0, number: int = 0) -> Iterator[Frame | Damage]:
-    """Yield every whole frame of a segment in order, and between them what is damaged.
+class SegmentFile:
+    """A segment that is held open: it can be read to its end, even when it has become Parquet and has no name."""
 
-    `offset` is where to begin, and `number` that of the frame there. Raises: OSError when the file cannot be read.
-    """
-    with path.open("rb") as file:
-        size = os.fstat(file.fileno()).st_size
+    def __init__(self, path: Path) -> None:
+        """Open it. Raises: OSError."""
+        self.path = path
+        self._file = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+
+    def __del__(self) -> None:
+        """Let go of the file: readers are iterators that may be given up anywhere."""
+        if hasattr(self, "_file"):
+            os.close(self._file)
+
+    def frames(self, offset: int = 0, number: int = 0) -> Iterator[Frame | Damage]:
+        """Yield every whole frame in order, and between them what is damaged.
+
+        `offset` is where to begin, and `number` that of the frame there. Raises: OSError.
+        """
+        size = os.fstat(self._file).st_size
         if size <= offset:
             return
-        with mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        with mmap.mmap(self._file, 0, access=mmap.ACCESS_READ) as content:
             expected, at = number, offset
             while at < size:
                 frame = _frame_at(content, at, size)
@@ -130,14 +152,19 @@ def frames_of(path: Path, offset: int = 0, number: int = 0) -> Iterator[Frame | 
                     begin = at
                     at, frame = _next_frame(content, at + 1, size)
                     lost = None if frame is None else max(0, frame.number - expected)
-                    yield Damage(path, begin, at - begin, lost, is_tail=frame is None)
+                    yield Damage(self.path, begin, at - begin, lost, is_tail=frame is None)
                 elif frame.number > expected:
-                    yield Damage(path, at, 0, frame.number - expected, is_tail=False)
+                    yield Damage(self.path, at, 0, frame.number - expected, is_tail=False)
                 if frame is not None:
                     yield frame
                     # A frame that stands too late was counted as lost; nobody loses by seeing it after all.
                     expected = max(expected, frame.number + 1)
                     at += _HEAD.size + len(frame.payload)
+
+
+def frames_of(path: Path) -> Iterator[Frame | Damage]:
+    """Yield what `SegmentFile.frames` does, of a file. Raises: OSError when it cannot be read."""
+    yield from SegmentFile(path).frames()
 
 
 def cut_torn_tail(path: Path) -> Damage | None:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raven.errors import DataValidation
 from raven.journal.manifests import CheckedFile, Problem, Removed, check_parquet
-from raven.journal.reading import Batch, read_journal
+from raven.journal.partitions import parquet_folder
+from raven.journal.reading import Batch, read_segment
 from raven.journal.segment import Damage, segments_in
 from raven.records import GapReason, Kind
 from raven.topics import DataType
@@ -88,39 +91,44 @@ def verify_journal(folder: Path, progress: Callable[[int], None] = lambda _: Non
     """
     verdict = Verdict()
     counts: dict[_Name, TopicCount] = {}
-    segments = {path.stem for path in segments_in(folder)}
-    paths: set[Path] = set()
-    compacted: set[str] = set()
+    paths = segments_in(folder)
+    if not paths and not parquet_folder(folder).exists():
+        raise DataValidation(f"{folder}: no journal there; expected files named like 0000000001.segment")
     newest: dict[_Name, int] = {}
-    misplaced: set[Path] = set()
+    fresh: set[int] = set()
     records = 0
-    for item in read_journal(folder):
-        if isinstance(item, Damage):
-            verdict.damage.append(item)
-            paths.add(item.path)
-            continue
-        paths.add(item.path)
-        records += item.records.num_rows
-        _count(item, counts)
-        if _goes_back(item, newest) and item.path not in misplaced:
-            misplaced.add(item.path)
-            verdict.problems.append(Problem(item.path, "is older than the segment before it; they changed places"))
-        progress(records)
-    for found in check_parquet(folder, skip=segments):
+    for path in paths:
+        # One that has become Parquet since we looked is read there.
+        with suppress(FileNotFoundError):
+            size, is_misplaced = path.stat().st_size, False
+            for item in read_segment(path):
+                if isinstance(item, Damage):
+                    verdict.damage.append(item)
+                    continue
+                records += item.records.num_rows
+                _count(item, counts)
+                is_misplaced |= _goes_back(item, newest)
+                progress(records)
+            if is_misplaced:
+                problem = "is older than the segment before it; they changed places"
+                verdict.problems.append(Problem(path, problem))
+            fresh.add(int(path.stem))
+            verdict.segments += 1
+            verdict.size += size
+    there = set(fresh)
+    for found in check_parquet(folder, skip=fresh):
         if isinstance(found, Problem):
             verdict.problems.append(found)
         elif isinstance(found, Removed):
-            compacted.update(found.segments)
+            there.update(found.segments)
             _count_removed(found, counts)
         else:
-            compacted.add(found.path.stem)
+            there.update(found.segments)
             verdict.parquet_files += 1
-            verdict.parquet_size += found.path.stat().st_size
+            verdict.parquet_size += found.size
             records += len(found.records)
             _count_file(found, counts)
             progress(records)
-    verdict.segments, verdict.size = len(paths), sum(path.stat().st_size for path in paths)
-    there = {int(stem) for stem in segments | compacted if stem.isdigit()}
     verdict.absent = sorted(set(range(min(there, default=0), max(there, default=0))) - there)
     verdict.topics = sorted(counts.values(), key=lambda one: (one.run, one.venue, one.symbol, one.data_type))
     return verdict

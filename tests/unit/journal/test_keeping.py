@@ -16,10 +16,10 @@ import pytest
 from raven._core import Engine, Hub
 from raven.errors import ConfigurationError
 from raven.journal import Journal, compact, verify_journal
-from raven.journal.compaction import parquet_folder
 from raven.journal.cursors import Position, save_cursor
 from raven.journal.history import Wanted, history
 from raven.journal.keeping import Keeper, KeeperSettings
+from raven.journal.partitions import parquet_folder
 from raven.journal.retention import Days, Retention, apply_retention
 from raven.journal.segment import segments_in
 from raven.topics import DataType
