@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
+from raven.instruments import Instrument
 from raven.topics import DataType
 
 if TYPE_CHECKING:
@@ -32,17 +33,6 @@ class Request(NamedTuple):
     path: str
     weight: int
     """What it costs of the venue's request budget."""
-
-
-@dataclass(frozen=True, slots=True)
-class Instrument:
-    """What a venue says about a symbol."""
-
-    symbol: str
-    price_scale: int
-    """Decimals of its tick size."""
-    quantity_scale: int
-    """Decimals of its lot size."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -98,9 +98,12 @@ _KNOWN: dict[str, tuple[str, str, str, str, str, int]] = {
     "LTC": ("61.50", "0.01", "0.001", "0.01", "0.001", 1500),
     "DOT": ("4.612", "0.001", "0.1", "0.001", "0.01", 1200),
     "SUSHI": ("0.5710", "0.0001", "1", "0.0001", "0.1", 800),
+    "PEPE": ("0.0000078310", "0.0000001", "1", "0.00000001", "1", 2500),
     "1000PEPE": ("0.0078310", "0.0000001", "1", "0.0000001", "1", 2500),
 }
-DEFAULT_SYMBOLS = tuple(f"{base}USDT" for base in _KNOWN)
+# What futures are contracts on, where that is not the coin itself.
+_CONTRACTS = {"PEPE": "1000PEPE"}
+DEFAULT_SYMBOLS = tuple(f"{base}USDT" for base in _KNOWN if base not in _CONTRACTS.values())
 """The symbols that a market offers when only a number of symbols is asked for, before names are made up."""
 
 _CONSONANTS = "BCDFGKLMNPRSTVXZ"
@@ -144,11 +147,18 @@ def _units(text: str, decimals: int) -> int:
 
 
 def make_instrument(market: Market, symbol: str) -> Instrument:
-    """Describe a symbol for a market; on COIN-M `BTCUSDT` stands for `BTCUSD_PERP`.
+    """Describe a symbol for a market; on COIN-M `BTCUSDT` stands for `BTCUSD_PERP`, on USD-M `PEPEUSDT` for
+    `1000PEPEUSDT` and on spot the other way round.
 
     Unknown names get made-up numbers, always the same. Raises: ValueError for an unknown quote asset.
     """
     base, quote = split_symbol(symbol)
+    if market is Market.SPOT:
+        base = next((coin for coin, contract in _CONTRACTS.items() if contract == base), base)
+        symbol = f"{base}{quote}"
+    elif market is Market.USDM and base in _CONTRACTS:
+        base = _CONTRACTS[base]
+        symbol = f"{base}{quote}"
     known = _KNOWN.get(base)
     if known is None:
         # A fixed stream of chance per name: the same symbol has the same price on every run and every machine.

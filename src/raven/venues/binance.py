@@ -5,15 +5,17 @@ Source: the exchange's published WebSocket and REST documentation; where a figur
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal
+from decimal import Decimal, InvalidOperation
 from urllib.parse import quote
 
 import msgspec
 
 from raven.errors import DataValidation
-from raven.ports import Instrument, Reply, Request, Stream, VenueLimits
+from raven.instruments import Instrument, split_factor
+from raven.ports import Reply, Request, Stream, VenueLimits
 from raven.topics import DataType
 
 __all__ = ["Binance", "coinm", "spot", "usdm"]
@@ -26,6 +28,8 @@ these streams are acknowledged and stay silent."""
 
 _CANDLES = {DataType.CANDLES_1M: "1m", DataType.CANDLES_5M: "5m", DataType.CANDLES_1H: "1h"}
 _WRAPPED = b'{"stream":'
+_TRADING = "TRADING"
+_DELIVERY = re.compile(r"_(\d{6})$")
 # Weight by the largest limit it holds for.
 _SPOT_DEPTH_WEIGHTS = {100: 5, 500: 25, 1000: 50, 5000: 250}
 _FUTURES_DEPTH_WEIGHTS = {50: 2, 100: 5, 500: 10, 1000: 20}
@@ -39,10 +43,16 @@ class _Filter(msgspec.Struct, rename="camel"):
     filter_type: str = ""
     tick_size: str = "0"
     step_size: str = "0"
+    min_notional: str = "0"
+    notional: str = "0"
 
 
-class _Symbol(msgspec.Struct):
+class _Symbol(msgspec.Struct, rename="camel"):
     symbol: str
+    status: str = ""
+    contract_status: str = ""
+    base_asset: str = ""
+    quote_asset: str = ""
     filters: list[_Filter] = []
 
 
@@ -160,22 +170,44 @@ class Binance:
         """
         try:
             info = msgspec.json.decode(body, type=_ExchangeInfo)
-        except msgspec.DecodeError as error:
+            known = {one.symbol: _instrument(one) for one in info.symbols}
+        except (msgspec.DecodeError, InvalidOperation) as error:
             raise DataValidation(f"{self.name}: exchangeInfo is not of the documented form: {error}") from error
-        known = {
-            one.symbol: Instrument(
-                one.symbol,
-                max((_decimals(rule.tick_size) for rule in one.filters), default=0),
-                max((_decimals(rule.step_size) for rule in one.filters), default=0),
-            )
-            for one in info.symbols
-        }
         weights = [
             rule.limit // max(1, rule.interval_num)
             for rule in info.rate_limits
             if rule.rate_limit_type == "REQUEST_WEIGHT" and rule.interval == "MINUTE"
         ]
         return known, min(weights, default=0)
+
+
+def _instrument(one: _Symbol) -> Instrument:
+    base, factor = split_factor(one.base_asset)
+    delivery = _DELIVERY.search(one.symbol)
+    steps = {rule.filter_type: rule for rule in one.filters}
+    price, lot = steps.get("PRICE_FILTER", _Filter()), steps.get("LOT_SIZE", _Filter())
+    # Spot had MIN_NOTIONAL before NOTIONAL; futures call the figure in MIN_NOTIONAL `notional`.
+    least = steps.get("NOTIONAL") or steps.get("MIN_NOTIONAL") or _Filter()
+    return Instrument(
+        one.symbol,
+        max((_decimals(rule.tick_size) for rule in one.filters), default=0),
+        max((_decimals(rule.step_size) for rule in one.filters), default=0),
+        base=base,
+        quote=one.quote_asset,
+        factor=factor,
+        expiry=delivery[1] if delivery else "",
+        # COIN-M has the field under another name.
+        is_trading=(one.status or one.contract_status or _TRADING) == _TRADING,
+        tick_size=_stated(price.tick_size),
+        step_size=_stated(lot.step_size),
+        min_notional=_stated(least.min_notional) or _stated(least.notional),
+    )
+
+
+def _stated(figure: str) -> Decimal | None:
+    """Return a figure without noughts behind it; the exchange writes 0 for a rule that is switched off."""
+    value = Decimal(figure)
+    return Decimal(f"{value.normalize():f}") if value else None
 
 
 def _decimals(step: str) -> int:

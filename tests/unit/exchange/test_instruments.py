@@ -28,6 +28,23 @@ def test_numbers_are_written_as_in_recordings_of_the_market(market, symbol, pric
     assert instrument.quantity_text(3) == quantity
 
 
+@pytest.mark.parametrize("asked", ["PEPEUSDT", "1000PEPEUSDT"])
+@pytest.mark.parametrize(
+    ("market", "symbol", "base", "price", "tick"),
+    [
+        (Market.SPOT, "PEPEUSDT", "PEPE", "0.00000783", "0.00000001"),
+        (Market.USDM, "1000PEPEUSDT", "1000PEPE", "0.0078310", "0.0000001"),
+    ],
+)
+def test_a_cheap_coin_is_traded_by_the_piece_on_spot_and_by_the_thousand_on_futures(
+    asked, market, symbol, base, price, tick
+):
+    instrument = make_instrument(market, asked)
+
+    assert (instrument.symbol, instrument.base, instrument.tick_text()) == (symbol, base, tick)
+    assert instrument.price_text(instrument.start_ticks) == price
+
+
 def test_made_up_symbols_are_distinct_and_always_the_same():
     names = symbol_names(1000)
 

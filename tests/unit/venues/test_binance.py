@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from decimal import Decimal
+from pathlib import Path
 
 import pytest
 
 from raven.errors import DataValidation
-from raven.ports import Instrument
+from raven.instruments import Instrument
 from raven.topics import DataType
 from raven.venues.binance import MARKET, PUBLIC, Binance, coinm, spot, usdm
 
@@ -120,13 +122,21 @@ def test_the_list_of_symbols_gives_decimals_and_the_weight_per_minute() -> None:
             {
                 "symbol": "BTCUSDT",
                 "status": "TRADING",
+                "baseAsset": "BTC",
+                "quoteAsset": "USDT",
                 "filters": [
                     {"filterType": "PRICE_FILTER", "tickSize": "0.10", "minPrice": "556.80"},
                     {"filterType": "LOT_SIZE", "stepSize": "0.001"},
                     {"filterType": "MIN_NOTIONAL", "notional": "100"},
                 ],
             },
-            {"symbol": "1000PEPEUSDT", "filters": [{"filterType": "PRICE_FILTER", "tickSize": "0.0000001"}]},
+            {
+                "symbol": "1000PEPEUSDT",
+                "status": "SETTLING",
+                "baseAsset": "1000PEPE",
+                "quoteAsset": "USDT",
+                "filters": [{"filterType": "PRICE_FILTER", "tickSize": "0.0000001"}],
+            },
             {"symbol": "ODDUSDT", "filters": []},
         ],
     }
@@ -134,14 +144,53 @@ def test_the_list_of_symbols_gives_decimals_and_the_weight_per_minute() -> None:
     known, weight = usdm().instruments(json.dumps(info).encode())
 
     assert known == {
-        "BTCUSDT": Instrument("BTCUSDT", 1, 3),
-        "1000PEPEUSDT": Instrument("1000PEPEUSDT", 7, 0),
+        "BTCUSDT": Instrument(
+            "BTCUSDT", 1, 3, base="BTC", quote="USDT",
+            tick_size=Decimal("0.1"), step_size=Decimal("0.001"), min_notional=Decimal(100),
+        ),
+        "1000PEPEUSDT": Instrument(
+            "1000PEPEUSDT", 7, 0, base="PEPE", quote="USDT", factor=1000, is_trading=False,
+            tick_size=Decimal("0.0000001"),
+        ),
         "ODDUSDT": Instrument("ODDUSDT", 0, 0),
-    }
+    }  # fmt: skip
     assert weight == 2400
 
 
-@pytest.mark.parametrize("body", [b"", b"<html>", b"{}", b'{"symbols":[{}]}', b'{"symbols":7}'])
+@pytest.mark.parametrize(
+    ("venue", "folder", "symbol", "name", "steps"),
+    [
+        (spot(), "binance_spot", "BTCUSDT", "BTC/USDT", ("0.01", "0.00001", "10")),
+        (spot(), "binance_spot", "RUNEEUR", "RUNE/EUR", None),
+        (usdm(), "binance_usdm", "BTCUSDT", "BTC/USDT", ("0.01", "0.001", "5")),
+        (coinm(), "binance_cm", "BTCUSD_PERP", "BTC/USD", ("0.1", "1", None)),
+        (coinm(), "binance_cm", "BTCUSD_211231", "BTC/USD-211231", None),
+    ],
+)
+def test_names_and_steps_are_read_from_the_exchanges_own_answer(
+    venue: Binance, folder: str, symbol: str, name: str, steps: tuple[str, ...] | None, recordings: Path
+) -> None:
+    known, _ = venue.instruments((recordings / "frames" / folder / "exchangeInfo.json").read_bytes())
+
+    found = known[symbol]
+
+    assert (found.name, found.factor, found.is_trading) == (name, 1, True)
+    if steps is not None:
+        read = [found.tick_size, found.step_size, found.min_notional]
+        assert [None if figure is None else str(figure) for figure in read] == list(steps)
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"",
+        b"<html>",
+        b"{}",
+        b'{"symbols":[{}]}',
+        b'{"symbols":7}',
+        b'{"symbols":[{"symbol":"A","filters":[{"tickSize":"x"}]}]}',
+    ],
+)
 def test_what_is_no_list_of_symbols_is_refused(body: bytes) -> None:
     with pytest.raises(DataValidation, match="exchangeInfo is not of the documented form"):
         usdm().instruments(body)
