@@ -1,4 +1,4 @@
-"""The extension points on one page: what a new exchange or a new database has to say about itself.
+"""The extension points on one page: what a new exchange, database or link has to say about itself.
 
 An exchange is one file in `raven/venues/`, one line in `raven/registry.py`, and the suite in `tests/contract/`.
 How to write one: CONTRIBUTING.md, "Recipe: an exchange".
@@ -16,7 +16,20 @@ from raven.topics import DataType
 if TYPE_CHECKING:
     import pyarrow as pa
 
-__all__ = ["Instrument", "Reply", "Request", "Sink", "SinkBatch", "Stream", "Venue", "VenueLimits"]
+    from raven._core import Hub
+
+__all__ = [
+    "Instrument",
+    "Link",
+    "LinkStatus",
+    "Reply",
+    "Request",
+    "Sink",
+    "SinkBatch",
+    "Stream",
+    "Venue",
+    "VenueLimits",
+]
 
 
 class Stream(NamedTuple):
@@ -136,3 +149,54 @@ class Sink(Protocol):
 
     async def close(self) -> None:
         """Let go of connections. Must not raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class LinkStatus:
+    """How a link is doing now."""
+
+    upstream: str
+    """Whom it hears, by its address, e.g. `grpc://127.0.0.1:50001`."""
+    connected: bool
+    """Whether the upstream is there; what was lost while it was not is marked by gap records."""
+    trouble: str = ""
+    """In a sentence for people what is missing and what is being done about it; empty when all is well."""
+    lag_s: float = 0.0
+    """Age of the newest record when it came in, by its receive time at the source; seconds."""
+
+
+class Link(Protocol):
+    """How a role hears its upstream: it asks for topics and reads them in `hub`. Every method but `status` is called on
+    one asyncio loop.
+
+    What is promised (`tests/contract/test_links.py`): a topic's records come in the upstream's order, none twice, and
+    what is missing is a gap record, with reason `upstream` where this hop lost it and with a count where that can be
+    known. A lost upstream is taken up again without end, behind the last record that came. Nobody waits for a reader
+    of `hub`.
+    """
+
+    hub: Hub
+    """Where its topics are; sequences in it are its own."""
+
+    async def start(self) -> None:
+        """Begin to connect, and return at once: an upstream that is not there yet is trouble, not an error."""
+
+    async def stop(self) -> None:
+        """Let go of everything and hang up. Must not raise; safe to call twice."""
+
+    async def acquire(self, venue: str, symbol: str, data_type: DataType, depth: int = 0) -> int:
+        """Want a topic once more, and return its id in `hub`; `depth` is how many levels a book must carry.
+
+        The topic begins with what comes from now on. While the upstream is away, the topic is asked for when it is
+        back, and what it then refuses stands in `status`.
+        Raises: DataValidation when the upstream has no such topic, NetworkTimeout (retryable) when it cannot say now;
+        nothing is held then.
+        """
+
+    async def release(self, venue: str, symbol: str, data_type: DataType) -> None:
+        """Want a topic once less; with the last wish gone the upstream is told, and the topic's records may end.
+        Ignored when nobody wants it.
+        """
+
+    def status(self) -> LinkStatus:
+        """Say how it is doing; from any thread."""

@@ -9,7 +9,7 @@ from typing import Any
 
 from raven.errors import ConfigurationError
 
-__all__ = ["SINKS", "VENUES", "load"]
+__all__ = ["LINKS", "SINKS", "VENUES", "load"]
 
 VENUES: Mapping[str, str] = {
     "binance_spot": "raven.venues.binance:spot",
@@ -25,6 +25,12 @@ SINKS: Mapping[str, str] = {
 }
 """Databases: name → "module:factory"; a factory takes what its section of the configuration says and returns a
 `raven.ports.Sink`."""
+
+LINKS: Mapping[str, str] = {
+    "local": "raven.links.local:LocalLink",
+}
+"""Hops between roles: scheme of the address → "module:factory"; a factory takes what stands behind the scheme, then
+what its docstring says, and returns a `raven.ports.Link`."""
 
 
 def load(shelf: Mapping[str, str], name: str, what: str) -> Any:
