@@ -12,18 +12,15 @@ from typing import Annotated, Any, cast
 
 import typer
 
-from raven import __version__, registry
-from raven.app.commands import HELP_NAMES, Command
+from raven import registry
+from raven.app import flags, programs
+from raven.app.commands import HELP_NAMES, Command, run_app
+from raven.app.flags import COLLECT, SERVE, SETTINGS, SHOW, parts
 from raven.app.lifecycle import exit_soon
 from raven.app.options import RunOptions
 from raven.config import Settings, load, render
-from raven.config.fields import LOG_LEVELS
-from raven.errors import ConfigurationError, RavenError
 
 __all__ = ["app", "main"]
-
-EXIT_FAILED = 1
-EXIT_USAGE = 2
 
 EPILOG = """\
 [bold]Examples[/]
@@ -33,15 +30,10 @@ EPILOG = """\
   raven --replay monday.gz tuesday.gz --speed 10
   raven --config mine.toml --validate  check and exit
   raven --print-config                 every setting and its origin
+  raven run binance_spot raven_timebar services of their own, in one process
 
 Settings: config/default.toml, the file of RUN_MODE, --config, RAVEN__SECTION__KEY, these options; later wins.
 """
-
-# Panels of --help.
-COLLECT = "What to collect"
-SERVE = "Where to serve"
-SETTINGS = "Settings"
-SHOW = "What to show"
 
 app = typer.Typer(
     name="raven",
@@ -49,12 +41,6 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings=HELP_NAMES,
 )
-
-
-def _show_version(asked: bool) -> None:
-    if asked:
-        typer.echo(f"raven {__version__}")
-        raise typer.Exit
 
 
 @app.command(cls=Command, epilog=EPILOG)
@@ -66,10 +52,7 @@ def raven(
             "--venue", rich_help_panel=COLLECT, metavar="NAME", help="Venue to collect from; may be repeated."
         ),
     ] = None,
-    symbols: Annotated[
-        list[str] | None,
-        typer.Option("--symbols", rich_help_panel=COLLECT, metavar="A,B", help="Symbols to collect; may be repeated."),
-    ] = None,
+    symbols: flags.Symbols = None,
     demo: Annotated[
         bool, typer.Option("--demo", rich_help_panel=COLLECT, help="Collect from the built-in exchange: no internet.")
     ] = False,
@@ -95,38 +78,11 @@ def raven(
             "--record", rich_help_panel=COLLECT, metavar="DIR", help="Write everything received to files in a folder."
         ),
     ] = None,
-    config: Annotated[
-        Path | None,
-        typer.Option(
-            "--config", rich_help_panel=SETTINGS, metavar="FILE", help="TOML or YAML file over the built-in settings."
-        ),
-    ] = None,
-    host: Annotated[
-        str | None, typer.Option("--host", rich_help_panel=SERVE, metavar="HOST", help="Address to listen on.")
-    ] = None,
-    port: Annotated[
-        int | None,
-        typer.Option(
-            "--port", rich_help_panel=SERVE, metavar="PORT", min=0, max=65535, help="gRPC port; 0 takes a free one."
-        ),
-    ] = None,
-    monitoring_port: Annotated[
-        int | None,
-        typer.Option(
-            "--monitoring-port",
-            rich_help_panel=SERVE,
-            metavar="PORT",
-            min=0,
-            max=65535,
-            help="One HTTP port for health and metrics.",
-        ),
-    ] = None,
-    log_level: Annotated[
-        str | None,
-        typer.Option(
-            "--log-level", rich_help_panel=SHOW, metavar="|".join(LOG_LEVELS), help="The least that is logged."
-        ),
-    ] = None,
+    config: flags.Config = None,
+    host: flags.Host = None,
+    port: flags.Port = None,
+    monitoring_port: flags.MonitoringPort = None,
+    log_level: flags.LogLevel = None,
     database_url: Annotated[
         str | None,
         typer.Option("--database-url", rich_help_panel=SERVE, metavar="URL", help="InfluxDB to write ticks to."),
@@ -151,9 +107,7 @@ def raven(
             help="Print the effective configuration, secrets masked, and exit.",
         ),
     ] = False,
-    _version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
-    ] = False,
+    _version: flags.Version = False,
 ) -> None:
     """Real-time market data: collects from exchanges, keeps exact order books, serves gRPC."""
     recordings = _recordings(replay, replay_more)
@@ -171,8 +125,8 @@ def raven(
             "influx.url": database_url,
             "record.enabled": None if record is None else True,
             "record.dir": None if record is None else str(record),
-            "feeds.venues": _parts(venue),
-            "feeds.symbols": _parts(symbols),
+            "feeds.venues": parts(venue),
+            "feeds.symbols": parts(symbols),
         },
     )
     if print_config:
@@ -206,10 +160,6 @@ def _recordings(first: list[Path] | None, more: list[Path] | None) -> tuple[Path
     return files
 
 
-def _parts(values: list[str] | None) -> list[str] | None:
-    return [part for value in values for part in value.replace(",", " ").split()] if values else None
-
-
 def _notes(settings: Settings) -> list[str]:
     # What is set but does nothing yet is said, so that nobody believes their data is being stored.
     waiting = [
@@ -221,14 +171,9 @@ def _notes(settings: Settings) -> list[str]:
 
 def main() -> None:
     """Entry point of the console script."""
-    try:
-        app()
-    except ConfigurationError as error:
-        typer.secho(f"configuration error: {error.message}", fg="red", err=True)
-        sys.exit(EXIT_USAGE)
-    except RavenError as error:
-        typer.secho(f"error: {error.message}", fg="red", err=True)
-        sys.exit(EXIT_FAILED)
+    if sys.argv[1:2] == ["run"]:
+        programs.run_several(sys.argv[2:])
+    run_app(app)
 
 
 if __name__ == "__main__":

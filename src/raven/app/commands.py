@@ -1,12 +1,19 @@
-"""What both command lines have in common: how their help shows flags, and `-h`."""
+"""What all command lines have in common: how their help shows flags, `-h`, and how errors end them."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
+import typer
 from typer.core import TyperCommand, TyperGroup
 
-__all__ = ["HELP_NAMES", "Command", "Group"]
+from raven.errors import ConfigurationError, RavenError
+
+__all__ = ["EXIT_FAILED", "EXIT_USAGE", "HELP_NAMES", "Command", "Group", "run_app"]
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
 
 HELP_NAMES = {"help_option_names": ["--help", "-h"]}
 """Context settings of every program and command."""
@@ -34,3 +41,15 @@ class Group(TyperGroup):
     def get_params(self, ctx: Any) -> list[Any]:
         """Return options and arguments, flags without the name of a type."""
         return _without_types(super().get_params(ctx))
+
+
+def run_app(app: typer.Typer) -> None:
+    """Run a command line. Exit codes: 0 done, 1 failed, 2 wrong options or configuration."""
+    try:
+        app()
+    except ConfigurationError as error:
+        typer.secho(f"configuration error: {error.message}", fg="red", err=True)
+        sys.exit(EXIT_USAGE)
+    except RavenError as error:
+        typer.secho(f"error: {error.message}", fg="red", err=True)
+        sys.exit(EXIT_FAILED)

@@ -2,12 +2,32 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import StrEnum
+from pathlib import Path
 
-from raven.config import Settings
+from raven.config import Loaded, Settings
+from raven.errors import ConfigurationError
 
-__all__ = ["SERVICES", "Role", "Service", "monitoring_port", "port"]
+__all__ = [
+    "SERVICES",
+    "Role",
+    "Service",
+    "alone",
+    "find",
+    "in_order",
+    "monitoring_port",
+    "port",
+    "port_path",
+    "reachable",
+    "upstream_of",
+]
+
+_PREFIX = "raven_"
+# Who listens everywhere is reached here from the same machine.
+_EVERYWHERE = {"0.0.0.0": "127.0.0.1", "::": "::1"}  # noqa: S104 - an address to be replaced, not one to listen on
 
 
 class Role(StrEnum):
@@ -16,7 +36,7 @@ class Role(StrEnum):
     SERVER = "server"
     """All roles in one process."""
     SOURCE = "source"
-    """Collects from a venue."""
+    """Collects from the venue of its name."""
     AGGREGATOR = "aggregator"
     """Makes bars of trades."""
     PERSISTENCE = "persistence"
@@ -31,23 +51,37 @@ class Service:
     role: Role
     port_key: str
     """Key of its gRPC port in `[server]`."""
+    what: str
+    """What it does, in one line."""
     upstream: str | None = None
     """The service it hears when nothing else is said."""
-    available: bool = False
-    """Whether this version has it."""
 
 
 _TABLE = (
-    Service("raven", Role.SERVER, "port", available=True),
-    Service("binance_spot", Role.SOURCE, "port_binance_spot"),
-    Service("binance_futures", Role.SOURCE, "port_binance_futures"),
-    Service("raven_timebar", Role.AGGREGATOR, "port_timebar", upstream="binance_spot"),
-    Service("raven_tibs", Role.AGGREGATOR, "port_tibs", upstream="binance_spot"),
-    Service("tick_persistence", Role.PERSISTENCE, "port_tick_persistence", upstream="binance_spot"),
-    Service("bar_persistence", Role.PERSISTENCE, "port_bar_persistence", upstream="raven_timebar"),
+    Service("raven", Role.SERVER, "port", "the whole server in one process"),
+    Service("binance_spot", Role.SOURCE, "port_binance_spot", "source: Binance spot"),
+    Service("binance_futures", Role.SOURCE, "port_binance_futures", "source: Binance USD-M futures"),
+    Service("raven_timebar", Role.AGGREGATOR, "port_timebar", "aggregator: time bars", "binance_spot"),
+    Service("raven_tibs", Role.AGGREGATOR, "port_tibs", "aggregator: tick imbalance bars", "binance_spot"),
+    Service("tick_persistence", Role.PERSISTENCE, "port_tick_persistence", "trades into InfluxDB", "binance_spot"),
+    Service("bar_persistence", Role.PERSISTENCE, "port_bar_persistence", "bars into TimescaleDB", "raven_timebar"),
 )
 SERVICES: dict[str, Service] = {service.name: service for service in _TABLE}
-"""Every service by name."""
+"""Every service by name; whom one hears stands before it."""
+
+
+def find(name: str) -> Service:
+    """Return a service by its name, with or without `raven_`.
+
+    Raises: ConfigurationError naming the nearest, or all.
+    """
+    service = SERVICES.get(name) or SERVICES.get(_PREFIX + name)
+    if service is None:
+        short = {known.removeprefix(_PREFIX): known for known in SERVICES}
+        near = get_close_matches(name.removeprefix(_PREFIX), short, n=1)
+        hint = f"did you mean {short[near[0]]}?" if near else f"there are {', '.join(SERVICES)}"
+        raise ConfigurationError(f"there is no service {name!r}; {hint}")
+    return service
 
 
 def port(service: Service, settings: Settings) -> int:
@@ -55,6 +89,71 @@ def port(service: Service, settings: Settings) -> int:
     return int(getattr(settings.server, service.port_key))
 
 
+def port_path(service: Service) -> str:
+    """Return the setting of its gRPC port."""
+    return f"server.{service.port_key}"
+
+
 def monitoring_port(service: Service, settings: Settings) -> int:
-    """Return the HTTP port of a service that runs alone: its gRPC port plus `monitoring.port_offset`."""
-    return port(service, settings) + settings.monitoring.port_offset
+    """Return the HTTP port of a service: `monitoring.health_check_port` of `raven`, else its gRPC port plus an offset.
+
+    A service on a free port has a free one for this, too.
+    """
+    if service.role is Role.SERVER:
+        return settings.monitoring.health_check_port
+    own = port(service, settings)
+    return own + settings.monitoring.port_offset if own else 0
+
+
+def reachable(host: str) -> str:
+    """Return the address at which somebody on this machine reaches whoever listens on `host`."""
+    return _EVERYWHERE.get(host, host)
+
+
+def upstream_of(service: Service, settings: Settings) -> Service | None:
+    """Return the service that one hears, as far as it is one of the table: that of its venue, or the usual one."""
+    if service.upstream is None:
+        return None
+    usual = SERVICES[service.upstream]
+    venue = settings.service(service.name).venue
+    return SERVICES[venue] if usual.role is Role.SOURCE and venue in SERVICES else usual
+
+
+def alone(loaded: Loaded, service: Service, monitoring: int | None = None) -> Settings:
+    """Return the settings of one service that is not the whole server: its ports, its venue, folders of its own.
+
+    `monitoring` is the HTTP port it was given. Symbols of `default.toml` are what `raven` collects; a source collects
+    those only if somebody says so in another place.
+    Raises: ConfigurationError for a section `[services.<name>]` of a service that does not exist.
+    """
+    settings = loaded.settings
+    for name in settings.services:
+        find(name)
+    http = monitoring_port(service, settings) if monitoring is None else monitoring
+    origin = loaded.origins.get(("feeds", "symbols"), "")
+    of_raven = Path(origin.rpartition(":")[0] or origin).name == "default.toml"
+    own = settings.service(service.name)
+    symbols = [*([] if of_raven else settings.feeds.symbols), *own.symbols]
+    feeds, journal, watched = settings.feeds, settings.journal, settings.monitoring
+    return settings.model_copy(
+        update={
+            "server": settings.server.model_copy(update={"port": port(service, settings)}),
+            "monitoring": watched.model_copy(update={"health_check_port": http, "metrics_port": http}),
+            "feeds": feeds.model_copy(
+                update={
+                    "venues": [service.name] if service.role is Role.SOURCE else [],
+                    "exchange_ws_url": feeds.exchange_ws_url if service.name in feeds.venues else "",
+                    "symbols": symbols if service.role is Role.SOURCE else own.symbols,
+                    # Two processes must not write the same files.
+                    "state_dir": f"{feeds.state_dir}/{service.name}" if feeds.state_dir else "",
+                }
+            ),
+            "journal": journal.model_copy(update={"dir": f"{journal.dir}-{service.name}"}),
+        }
+    )
+
+
+def in_order(services: Iterable[Service]) -> list[Service]:
+    """Return services so that whom one hears stands before it, each once."""
+    wanted = {service.name for service in services}
+    return [service for name, service in SERVICES.items() if name in wanted]

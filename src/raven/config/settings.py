@@ -28,6 +28,7 @@ from raven.config.sections import (
     ServerSettings,
     VenueSettings,
 )
+from raven.config.services import ServiceSettings, TibsSettings, TimebarSettings
 from raven.topics import DataType
 
 __all__ = ["Settings"]
@@ -55,6 +56,9 @@ class Settings(Section):
     timescale: TimescaleSettings = TimescaleSettings()
     questdb: QuestdbSettings = QuestdbSettings()
     nats: NatsSettings = NatsSettings()
+    services: dict[VenueName, ServiceSettings] = Field(default_factory=dict)
+    timebar: TimebarSettings = TimebarSettings()
+    tibs: TibsSettings = TibsSettings()
 
     @property
     def keeps_journal(self) -> bool:
@@ -70,6 +74,10 @@ class Settings(Section):
         own = self.venues.get(name, VenueSettings())
         symbols = list(dict.fromkeys([*self.feeds.symbols, *own.symbols]))
         return own.model_copy(update={"symbols": symbols, "ws_url": own.ws_url or self.feeds.exchange_ws_url})
+
+    def service(self, name: str) -> ServiceSettings:
+        """Return what is said about one service that runs alone."""
+        return self.services.get(name, ServiceSettings())
 
     @model_validator(mode="after")
     def _hangs_together(self) -> Settings:

@@ -65,12 +65,12 @@ class Health:
             write = log.info if status is Status.HEALTHY else log.warning
             write("component changed", component=name, was=component.status.value, now=status.value, reason=reason)
         component.status, component.reason, component.critical = status, reason, critical
-        COMPONENT_HEALTH.labels(name).set(_VALUE[status])
+        COMPONENT_HEALTH.labels(name, self.service).set(_VALUE[status])
 
     def remove(self, name: str) -> None:
         """Forget a part."""
         if self._components.pop(name, None):
-            COMPONENT_HEALTH.remove(name)
+            COMPONENT_HEALTH.remove(name, self.service)
 
     def add_ready_check(self, name: str, check: ReadyCheck) -> None:
         """Add a condition of `/ready`."""

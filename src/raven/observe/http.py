@@ -1,9 +1,10 @@
-"""The monitoring ports: `/health`, `/ready` and `/metrics`, the same on each."""
+"""The monitoring ports: `/health`, `/ready`, `/metrics` and, for `ravenctl`, `/status`; the same on each."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry
@@ -17,7 +18,10 @@ from raven.observe.metrics import REGISTRY
 __all__ = ["MonitoringServer"]
 
 log = get_logger("monitoring")
-ROUTES = ("/health", "/ready", "/metrics")
+ROUTES = ("/health", "/ready", "/metrics", "/status")
+
+StatusReport = Callable[[], dict[str, Any]]
+"""Says what a service is doing: whom it hears, what it collects, who is subscribed."""
 
 
 class MonitoringServer:
@@ -31,8 +35,11 @@ class MonitoringServer:
         *,
         registry: CollectorRegistry = REGISTRY,
         metrics_enabled: bool = True,
+        status: StatusReport | None = None,
     ) -> None:
+        """Without `status`, `/status` is the same as `/health`."""
         self._health = health
+        self._status = status or health.report
         self._host = host
         self._wanted = tuple(ports)
         self._registry = registry
@@ -50,6 +57,7 @@ class MonitoringServer:
         app.router.add_get("/health", self._answer_health)
         app.router.add_get("/ready", self._answer_ready)
         app.router.add_get("/metrics", self._answer_metrics)
+        app.router.add_get("/status", self._answer_status)
         app.router.add_route("*", "/{other:.*}", self._answer_other)
         self._runner = web.AppRunner(app, access_log=None, handle_signals=False, shutdown_timeout=1.0)
         await self._runner.setup()
@@ -92,6 +100,9 @@ class MonitoringServer:
     async def _answer_ready(self, _: web.Request) -> web.Response:
         ready, report = self._health.ready_report()
         return web.json_response(report, status=200 if ready else 503)
+
+    async def _answer_status(self, _: web.Request) -> web.Response:
+        return web.json_response(self._status())
 
     async def _answer_metrics(self, request: web.Request) -> web.Response:
         if not self._metrics_enabled:

@@ -73,7 +73,10 @@ RESPONSE_LATENCY = Histogram(
     registry=REGISTRY,
 )
 COMPONENT_HEALTH = Gauge(
-    "raven_component_health_ratio", "1 healthy, 0.5 degraded, 0 unhealthy.", ["component"], registry=REGISTRY
+    "raven_component_health_ratio",
+    "1 healthy, 0.5 degraded, 0 unhealthy.",
+    ["component", "service"],
+    registry=REGISTRY,
 )
 LOOP_LAG = Gauge("raven_loop_lag_seconds", "How late the event loop woke up last time.", ["loop"], registry=REGISTRY)
 LOOP_TASKS = Gauge(

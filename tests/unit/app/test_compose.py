@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from raven.app.compose import connection_trouble
+from raven.app.compose.collecting import connection_trouble
 from raven.app.from_settings import ring_bytes
 
 KIB, MIB = 1024, 1024 * 1024

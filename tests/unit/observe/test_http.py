@@ -103,7 +103,7 @@ async def test_anything_else_is_told_what_there_is(server: MonitoringServer, htt
     async with http.post(at(server, "/health")) as response:
         posted = response.status
 
-    assert nowhere == (404, "nothing here; there is /health, /ready, /metrics")
+    assert nowhere == (404, "nothing here; there is /health, /ready, /metrics, /status")
     assert posted == 405
 
 
