@@ -281,6 +281,78 @@ class Tap:
         """Messages that did not fit, and their bytes."""
 
 @final
+class BarSpec:
+    """What bars to build: a kind, its parameters in their order, and options."""
+
+    def __new__(
+        cls, kind: str, parameters: Sequence[float], *, keeps_empty: bool = False, is_split: bool = False, uses_tick_rule: bool = False,
+    ) -> Self:
+        """Raises: ValueError for an unknown kind, or another number of parameters than it has."""
+    @staticmethod
+    def kinds() -> list[tuple[str, list[str]]]:
+        """List the kinds with the names of their parameters."""
+    @staticmethod
+    def of_words(words: Sequence[int]) -> BarSpec:
+        """Return the spec of a bar's record: the words of its body from `BarWord.RULE` on. Raises: ValueError."""
+    @property
+    def label(self) -> str:
+        """What `interval` says: `1m`; for other kinds the kind and its parameters."""
+    @property
+    def config_hash(self) -> int: ...
+    @property
+    def data_type(self) -> int:
+        """The data type of its topics."""
+
+@final
+class BarBuilder:
+    """Builds the bars of one symbol from columns of trades, in as many pieces as one likes."""
+
+    def __new__(cls, spec: BarSpec) -> Self: ...
+    def take(
+        self, time_ms: Buffer, price: Buffer, quantity: Buffer, sells: Buffer, id: Buffer | None, price_scale: int, quantity_scale: int,
+    ) -> None:
+        """Take the next trades, oldest first: buffers of signed 64-bit integers, `sells` of bytes (1 where the taker sold).
+
+        Raises: ValueError when the columns differ in length.
+        """
+    def columns(self, *, with_open_bar: bool) -> tuple[int, list[bytes]]:
+        """Take out the bars that have ended, `(rows, columns)`, in the order of `crates/raven-core/src/bars/table.rs`."""
+    @property
+    def scales(self) -> tuple[int, int]:
+        """Decimals of prices and quantities in the columns."""
+    @property
+    def counts(self) -> tuple[int, int, int, int, int]:
+        """Trades offered, taken, late among these, known already, dropped as too late."""
+
+@final
+class LiveBars:
+    """Bars of one spec for many topics of trades, published as topics. Use it from one thread at a time."""
+
+    def __new__(cls, spec: BarSpec, source: Hub, target: Hub, *, grace_ms: int = 1000) -> Self:
+        """Bars of the clock end with the next trade, or `grace_ms` after their end."""
+    def add(
+        self, topic_id: int, *, ring_bytes: int = 65_536, state: Sequence[int] | None = None, from_start: bool = True,
+    ) -> tuple[int, bool]:
+        """Make bars of a topic of trades; return the topic they go to, and whether `state` fitted and is continued.
+
+        Raises: KeyError when there is no such topic, ValueError when there are such bars already.
+        """
+    def remove(self, topic_id: int) -> bool:
+        """Make no more bars for a topic of bars; it ends. False if there are none."""
+    def step(self, now_ms: int, max_trades: int) -> int:
+        """Read up to so many trades of each symbol and publish bars; return how many since the beginning."""
+    def state(self, topic_id: int) -> list[int] | None:
+        """Return what must survive a restart, for a topic of bars; None if there are none."""
+    def counts(self, topic_id: int) -> tuple[int, int, int, int, int] | None:
+        """As `BarBuilder.counts`, for a topic of bars; None if there are none."""
+
+def decimals_of_doubles(values: Buffer) -> tuple[bytes, int, bool]:
+    """Return doubles as signed 64-bit integers, their scale, and whether none was rounded."""
+
+def decimals_of_wide(values: Buffer, scale: int) -> tuple[bytes, int] | None:
+    """Return 128-bit decimals as signed 64-bit integers in the smallest scale; None when they do not fit."""
+
+@final
 class Call:
     """A request that the gRPC server hands to Python."""
 
@@ -289,7 +361,10 @@ class Call:
         """Answer with `GrpcServer.reply` or `fail`; 0 when no answer is expected."""
     @property
     def method(self) -> str:
-        """`Subscribe`, `Unsubscribe`, `GetHistoricalData` (unary or streaming, answer expected), `stream_opened`, `stream_message`, `stream_closed`."""
+        """A call by its name (`Subscribe`, `GetHistoricalData`, `StartCollection`, …; an answer is expected), or what happened on
+        a stream: `stream_opened`, `stream_message` (of `StreamMarketData`), `stream_request` (of `MarketData.Subscribe`),
+        `stream_closed`.
+        """
     @property
     def stream_id(self) -> int:
         """Which `StreamMarketData` stream, 0 for unary calls."""
@@ -301,7 +376,7 @@ class Call:
 
 @final
 class GrpcServer:
-    """`MarketDataService`, health and reflection, draining rings to subscribers on its own thread, never holding the interpreter lock."""
+    """`MarketDataService`, `MarketData`, `Control`, health and reflection, draining rings to subscribers on its own thread, never holding the interpreter lock."""
 
     def __new__(
         cls, hub: Hub, *, host: str = "127.0.0.1", port: int = 50051, max_connections: int = 1000,
@@ -346,7 +421,7 @@ class GrpcServer:
     def close_stream(self, stream_id: int, code: int, message: str) -> bool:
         """End a stream with a status after what it has been sent so far."""
     def set_serving(self, serving: bool) -> None:
-        """Set the health service's answer for the whole server and for `raven.MarketDataService`."""
+        """Set the health service's answer for the whole server and for each of its services."""
     def streams(self) -> list[tuple[int, str, int, int, int, int]]:
         """List open streams as `(stream_id, peer, topics, messages_sent, messages_lost, lag)`; lag in records over all topics."""
     def stats(self) -> dict[str, int]:

@@ -19,9 +19,10 @@ use crate::past::{pieces, Answering, Encoded, Pieces, Pushed};
 pub struct Call {
     /// What to answer with; 0 when no answer is expected.
     pub call_id: u64,
-    /// `Subscribe`, `Unsubscribe`, `GetHistoricalData`, `stream_opened`, `stream_message` or `stream_closed`.
+    /// A unary call by its name (`Subscribe`, `StartCollection`, …) or what happened on a stream: `stream_opened`,
+    /// `stream_message` (of `StreamMarketData`), `stream_request` (of `MarketData.Subscribe`) or `stream_closed`.
     pub method: &'static str,
-    /// The `StreamMarketData` stream it belongs to, 0 for unary calls.
+    /// The stream it belongs to, 0 for unary calls.
     pub stream_id: u64,
     /// Address of the client.
     pub peer: Arc<str>,

@@ -22,7 +22,7 @@ use crate::config::Attach;
 use crate::frame::{close_frame, PREFIX_BYTES};
 use crate::local::{Local, Phase};
 use crate::past::Encoded;
-use crate::route::Delegates;
+use crate::route::{Delegates, SERVICES};
 use crate::stream::{unix_ns, with_flags, Sub};
 
 /// Records taken from one ring per turn, so that a busy topic does not keep the others waiting.
@@ -380,7 +380,7 @@ impl Pump {
             if is_serving { tonic_health::ServingStatus::Serving } else { tonic_health::ServingStatus::NotServing };
         let delegates = Rc::clone(&self.delegates);
         tokio::task::spawn_local(async move {
-            for service in ["", "raven.MarketDataService"] {
+            for service in SERVICES.into_iter().chain([""]) {
                 delegates.reporter.set_service_status(service, status).await;
             }
         });

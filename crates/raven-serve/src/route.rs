@@ -21,6 +21,9 @@ use crate::local::{Local, Phase};
 use crate::proto::DESCRIPTORS;
 use crate::stream::Stream;
 
+/// Our services: what health checking knows by name, besides the server as a whole.
+pub(crate) const SERVICES: [&str; 3] = ["raven.MarketDataService", "raven.MarketData", "raven.Control"];
+
 /// Services of tonic, by the prefix of their path.
 type Delegate = Box<dyn Fn(Request<tonic::body::Body>) -> Pin<Box<dyn Future<Output = Response<tonic::body::Body>>>>>;
 
@@ -110,6 +113,11 @@ impl Caller {
             "/raven.MarketDataService/Subscribe" => self.unary("Subscribe", request.into_body()).await,
             "/raven.MarketDataService/Unsubscribe" => self.unary("Unsubscribe", request.into_body()).await,
             "/raven.MarketDataService/GetHistoricalData" => self.past("GetHistoricalData", request.into_body()).await,
+            "/raven.MarketData/Subscribe" => self.one_topic(request.into_body()).await,
+            "/raven.Control/StartCollection" => self.unary("StartCollection", request.into_body()).await,
+            "/raven.Control/StopCollection" => self.unary("StopCollection", request.into_body()).await,
+            "/raven.Control/ListCollections" => self.unary("ListCollections", request.into_body()).await,
+            "/raven.Control/StopAllCollections" => self.unary("StopAllCollections", request.into_body()).await,
             path if path.starts_with("/grpc.reflection.v1.") => {
                 Ok((self.delegates.reflection)(request.map(tonic::body::Body::new)).await.map(Reply::Tonic))
             }
@@ -149,6 +157,23 @@ impl Caller {
         let stream = self.local.open(&self.peer, &waiting)?;
         tokio::task::spawn_local(hear(Rc::clone(&self.local), Rc::clone(&stream), waiting, body));
         Ok(grpc(Reply::Stream(StreamBody::new(self.local, stream))))
+    }
+
+    /// A stream of the modular dialect: it says once what it wants, and is an ordinary stream from then on.
+    async fn one_topic(self, body: Incoming) -> Result<Response<Reply>, Status> {
+        let shared = &self.local.shared;
+        let payload = one_message(body, shared.config.max_message_bytes).await?;
+        let waiting = Arc::new(AtomicU32::new(0));
+        let stream = self.local.open(&self.peer, &waiting)?;
+        let stream_id = stream.borrow().id;
+        // Dropping the body, too, tells policy that the stream has gone.
+        let body = StreamBody::new(Rc::clone(&self.local), stream);
+        let (call_id, peer, waiting) = (0, Arc::clone(&self.peer), Some(waiting));
+        let call = Call { call_id, method: "stream_request", stream_id, peer, payload, waiting };
+        if !shared.calls.push(call, false) {
+            return Err(Status::resource_exhausted("too many requests wait for an answer; try later"));
+        }
+        Ok(grpc(Reply::Stream(body)))
     }
 
     /// A call that is answered with many messages, as policy has them and the client takes them.

@@ -73,7 +73,8 @@ impl fmt::Display for UnknownTopic {
 
 impl std::error::Error for UnknownTopic {}
 
-/// `MarketDataService`, health and reflection on a thread of their own. Every method may be called from any thread.
+/// `MarketDataService`, `MarketData`, `Control`, health and reflection on a thread of their own. Every method may be
+/// called from any thread.
 #[derive(Debug)]
 pub struct Server {
     shared: Arc<Shared>,
@@ -218,7 +219,7 @@ impl Server {
         self.tell(stream_id, Command::Close { stream_id, status: Status::new(Code::from_i32(code), message) })
     }
 
-    /// What the health service answers, for the server and for `raven.MarketDataService`. It starts as serving.
+    /// What the health service answers, for the server and for each of its services. It starts as serving.
     pub fn set_serving(&self, is_serving: bool) {
         self.send(Command::Serving(is_serving));
     }

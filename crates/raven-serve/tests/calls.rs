@@ -172,8 +172,12 @@ async fn a_token_is_wanted_when_there_is_one_but_not_for_health() {
 }
 
 async fn health(channel: tonic::transport::Channel) -> i32 {
+    health_of(channel, "raven.MarketDataService").await
+}
+
+async fn health_of(channel: tonic::transport::Channel, service: &str) -> i32 {
     let mut client = tonic_health::pb::health_client::HealthClient::new(channel);
-    let request = tonic_health::pb::HealthCheckRequest { service: "raven.MarketDataService".into() };
+    let request = tonic_health::pb::HealthCheckRequest { service: service.into() };
     client.check(request).await.unwrap().into_inner().status
 }
 
@@ -181,10 +185,13 @@ async fn health(channel: tonic::transport::Channel) -> i32 {
 async fn health_says_what_policy_says() {
     let fixture = Fixture::new();
     let channel = fixture.endpoint().connect().await.unwrap();
-    assert_eq!(health(channel.clone()).await, 1);
-    fixture.server.set_serving(false);
-    fixture.server.streams();
-    assert_eq!(health(channel).await, 2);
+    for (is_serving, status) in [(true, 1), (false, 2)] {
+        fixture.server.set_serving(is_serving);
+        fixture.server.streams();
+        for service in ["", "raven.MarketDataService", "raven.MarketData", "raven.Control"] {
+            assert_eq!(health_of(channel.clone(), service).await, status, "{service}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -203,7 +210,9 @@ async fn reflection_knows_every_service() {
     let answer = answers.message().await.unwrap().unwrap().message_response;
     let Some(MessageResponse::ListServicesResponse(list)) = answer else { panic!("{answer:?}") };
     let names: Vec<_> = list.service.iter().map(|service| service.name.as_str()).collect();
-    assert!(names.contains(&"raven.MarketDataService") && names.contains(&"grpc.health.v1.Health"), "{names:?}");
+    for service in ["raven.MarketDataService", "raven.MarketData", "raven.Control", "grpc.health.v1.Health"] {
+        assert!(names.contains(&service), "{service} is not among {names:?}");
+    }
 }
 
 /// What an HTTP/2 client says first, with empty settings.

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from raven.fanout.refusal import Refused, Status
 from raven.topics import DataType, StreamKind
 
-__all__ = ["SOURCE", "Dialect", "aggregator"]
+__all__ = ["SOURCE", "Dialect", "aggregator", "parse_kind"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,26 +20,32 @@ class Dialect:
     unspecified: tuple[DataType, ...]
     """What no kind stands for: `StartCollection` collects all of these, `Subscribe` streams the first."""
 
-    def collected(self, kind: int) -> tuple[DataType, ...]:
-        """Return what is collected when this kind is asked for.
+    def collected(self, kind: StreamKind) -> tuple[DataType, ...]:
+        """Return what is collected when this kind is asked for. Raises: Refused UNIMPLEMENTED if it is not offered."""
+        return self.unspecified if kind is StreamKind.UNSPECIFIED else (self.streamed(kind),)
 
-        Raises: Refused INVALID_ARGUMENT for a number that is no kind, UNIMPLEMENTED for one that is not offered.
-        """
-        return self.unspecified if kind == StreamKind.UNSPECIFIED else (self.streamed(kind),)
-
-    def streamed(self, kind: int) -> DataType:
-        """Return what a subscriber to this kind is sent. Raises: see `collected`."""
-        if kind == StreamKind.UNSPECIFIED:
+    def streamed(self, kind: StreamKind) -> DataType:
+        """Return what a subscriber to this kind is sent. Raises: Refused UNIMPLEMENTED if it is not offered."""
+        if kind is StreamKind.UNSPECIFIED:
             return self.unspecified[0]
-        offered = ", ".join(f"{one.name} ({one.value})" for one in self.kinds)
-        try:
-            known = StreamKind(kind)
-        except ValueError:
-            message = f"data_type is {kind}, which is no StreamKind; this service offers: {offered}"
-            raise Refused(Status.INVALID_ARGUMENT, message) from None
-        if known not in self.kinds:
-            raise Refused(Status.UNIMPLEMENTED, f"{known.name} is not offered by this service; it offers: {offered}")
-        return self.kinds[known]
+        if kind not in self.kinds:
+            raise Refused(
+                Status.UNIMPLEMENTED, f"{kind.name} is not offered by this service; it offers: {_list(self.kinds)}"
+            )
+        return self.kinds[kind]
+
+
+def parse_kind(number: int) -> StreamKind:
+    """Return the kind of a number on the wire. Raises: Refused INVALID_ARGUMENT when it names nothing."""
+    try:
+        return StreamKind(number)
+    except ValueError:
+        message = f"data_type is {number}, which is no StreamKind; expected one of {_list(StreamKind)}"
+        raise Refused(Status.INVALID_ARGUMENT, message) from None
+
+
+def _list(kinds: Iterable[StreamKind]) -> str:
+    return ", ".join(f"{kind.name} ({kind.value})" for kind in kinds)
 
 
 SOURCE = Dialect(

@@ -53,9 +53,6 @@ class Collector(Protocol):
     def collected(self) -> Sequence[Collected]:
         """List what is collected now, and who holds it."""
 
-    def similar(self, venue: str, symbol: str) -> Sequence[str]:
-        """Name the symbols a venue is known to list that look like this one, the most similar first."""
-
 
 @dataclass(frozen=True, slots=True)
 class CollectionRow:

@@ -25,15 +25,15 @@ _sym_db = _symbol_database.Default()
 from raven.proto import market_data_pb2 as market__data__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\rcontrol.proto\x12\x05raven\x1a\x11market_data.proto\"X\n\x11MarketDataRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12$\n\tdata_type\x18\x02 \x01(\x0e\x32\x11.raven.StreamKind\x12\r\n\x05venue\x18\x03 \x01(\t\"U\n\x0e\x43ontrolRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05venue\x18\x02 \x01(\t\x12$\n\tdata_type\x18\x03 \x01(\x0e\x32\x11.raven.StreamKind\"3\n\x0f\x43ontrolResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x0f\n\x07message\x18\x02 \x01(\t\"\r\n\x0bListRequest\"J\n\x0e\x43ollectionInfo\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x18\n\x10subscriber_count\x18\x03 \x01(\x05\":\n\x0cListResponse\x12*\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x15.raven.CollectionInfo\"\x10\n\x0eStopAllRequest\"3\n\x0fStopAllResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x0f\n\x07message\x18\x02 \x01(\t*\xc8\x01\n\nStreamKind\x12\x1b\n\x17STREAM_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15STREAM_KIND_ORDERBOOK\x10\x01\x12\x15\n\x11STREAM_KIND_TRADE\x10\x02\x12\x16\n\x12STREAM_KIND_CANDLE\x10\x03\x12\x17\n\x13STREAM_KIND_FUNDING\x10\x04\x12\x1b\n\x17STREAM_KIND_LIQUIDATION\x10\x07\x12\x1d\n\x19STREAM_KIND_OPEN_INTEREST\x10\x08\x32O\n\nMarketData\x12\x41\n\tSubscribe\x12\x18.raven.MarketDataRequest\x1a\x18.raven.MarketDataMessage0\x01\x32\x8d\x02\n\x07\x43ontrol\x12@\n\x0fStartCollection\x12\x15.raven.ControlRequest\x1a\x16.raven.ControlResponse\x12?\n\x0eStopCollection\x12\x15.raven.ControlRequest\x1a\x16.raven.ControlResponse\x12:\n\x0fListCollections\x12\x12.raven.ListRequest\x1a\x13.raven.ListResponse\x12\x43\n\x12StopAllCollections\x12\x15.raven.StopAllRequest\x1a\x16.raven.StopAllResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\rcontrol.proto\x12\x05raven\x1a\x11market_data.proto\"X\n\x11MarketDataRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12$\n\tdata_type\x18\x02 \x01(\x0e\x32\x11.raven.StreamKind\x12\r\n\x05venue\x18\x03 \x01(\t\"U\n\x0e\x43ontrolRequest\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\r\n\x05venue\x18\x02 \x01(\t\x12$\n\tdata_type\x18\x03 \x01(\x0e\x32\x11.raven.StreamKind\"3\n\x0f\x43ontrolResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x0f\n\x07message\x18\x02 \x01(\t\"\r\n\x0bListRequest\"~\n\x0e\x43ollectionInfo\x12\x0e\n\x06symbol\x18\x01 \x01(\t\x12\x0e\n\x06status\x18\x02 \x01(\t\x12\x18\n\x10subscriber_count\x18\x03 \x01(\x05\x12\r\n\x05venue\x18\x64 \x01(\t\x12#\n\ndata_types\x18\x65 \x03(\x0e\x32\x0f.raven.DataType\":\n\x0cListResponse\x12*\n\x0b\x63ollections\x18\x01 \x03(\x0b\x32\x15.raven.CollectionInfo\"\x10\n\x0eStopAllRequest\"3\n\x0fStopAllResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x0f\n\x07message\x18\x02 \x01(\t*\xc8\x01\n\nStreamKind\x12\x1b\n\x17STREAM_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15STREAM_KIND_ORDERBOOK\x10\x01\x12\x15\n\x11STREAM_KIND_TRADE\x10\x02\x12\x16\n\x12STREAM_KIND_CANDLE\x10\x03\x12\x17\n\x13STREAM_KIND_FUNDING\x10\x04\x12\x1b\n\x17STREAM_KIND_LIQUIDATION\x10\x07\x12\x1d\n\x19STREAM_KIND_OPEN_INTEREST\x10\x08\x32O\n\nMarketData\x12\x41\n\tSubscribe\x12\x18.raven.MarketDataRequest\x1a\x18.raven.MarketDataMessage0\x01\x32\x8d\x02\n\x07\x43ontrol\x12@\n\x0fStartCollection\x12\x15.raven.ControlRequest\x1a\x16.raven.ControlResponse\x12?\n\x0eStopCollection\x12\x15.raven.ControlRequest\x1a\x16.raven.ControlResponse\x12:\n\x0fListCollections\x12\x12.raven.ListRequest\x1a\x13.raven.ListResponse\x12\x43\n\x12StopAllCollections\x12\x15.raven.StopAllRequest\x1a\x16.raven.StopAllResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'control_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_STREAMKIND']._serialized_start=496
-  _globals['_STREAMKIND']._serialized_end=696
+  _globals['_STREAMKIND']._serialized_start=548
+  _globals['_STREAMKIND']._serialized_end=748
   _globals['_MARKETDATAREQUEST']._serialized_start=43
   _globals['_MARKETDATAREQUEST']._serialized_end=131
   _globals['_CONTROLREQUEST']._serialized_start=133
@@ -43,15 +43,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTREQUEST']._serialized_start=273
   _globals['_LISTREQUEST']._serialized_end=286
   _globals['_COLLECTIONINFO']._serialized_start=288
-  _globals['_COLLECTIONINFO']._serialized_end=362
-  _globals['_LISTRESPONSE']._serialized_start=364
-  _globals['_LISTRESPONSE']._serialized_end=422
-  _globals['_STOPALLREQUEST']._serialized_start=424
-  _globals['_STOPALLREQUEST']._serialized_end=440
-  _globals['_STOPALLRESPONSE']._serialized_start=442
-  _globals['_STOPALLRESPONSE']._serialized_end=493
-  _globals['_MARKETDATA']._serialized_start=698
-  _globals['_MARKETDATA']._serialized_end=777
-  _globals['_CONTROL']._serialized_start=780
-  _globals['_CONTROL']._serialized_end=1049
+  _globals['_COLLECTIONINFO']._serialized_end=414
+  _globals['_LISTRESPONSE']._serialized_start=416
+  _globals['_LISTRESPONSE']._serialized_end=474
+  _globals['_STOPALLREQUEST']._serialized_start=476
+  _globals['_STOPALLREQUEST']._serialized_end=492
+  _globals['_STOPALLRESPONSE']._serialized_start=494
+  _globals['_STOPALLRESPONSE']._serialized_end=545
+  _globals['_MARKETDATA']._serialized_start=750
+  _globals['_MARKETDATA']._serialized_end=829
+  _globals['_CONTROL']._serialized_start=832
+  _globals['_CONTROL']._serialized_end=1101
 # @@protoc_insertion_point(module_scope)

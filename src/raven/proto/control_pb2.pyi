@@ -58,14 +58,18 @@ class ListRequest(_message.Message):
     def __init__(self) -> None: ...
 
 class CollectionInfo(_message.Message):
-    __slots__ = ("symbol", "status", "subscriber_count")
+    __slots__ = ("symbol", "status", "subscriber_count", "venue", "data_types")
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
     STATUS_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBER_COUNT_FIELD_NUMBER: _ClassVar[int]
+    VENUE_FIELD_NUMBER: _ClassVar[int]
+    DATA_TYPES_FIELD_NUMBER: _ClassVar[int]
     symbol: str
     status: str
     subscriber_count: int
-    def __init__(self, symbol: _Optional[str] = ..., status: _Optional[str] = ..., subscriber_count: _Optional[int] = ...) -> None: ...
+    venue: str
+    data_types: _containers.RepeatedScalarFieldContainer[_market_data_pb2.DataType]
+    def __init__(self, symbol: _Optional[str] = ..., status: _Optional[str] = ..., subscriber_count: _Optional[int] = ..., venue: _Optional[str] = ..., data_types: _Optional[_Iterable[_Union[_market_data_pb2.DataType, str]]] = ...) -> None: ...
 
 class ListResponse(_message.Message):
     __slots__ = ("collections",)

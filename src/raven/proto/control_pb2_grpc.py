@@ -27,7 +27,9 @@ if _version_not_supported:
 
 
 class MarketDataStub:
-    """Missing associated documentation comment in .proto file."""
+    """A stream of one symbol and kind: the same messages, limits and gap marks as in `MarketDataService.StreamMarketData`,
+    with the default of every filter.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -43,10 +45,13 @@ class MarketDataStub:
 
 
 class MarketDataServicer:
-    """Missing associated documentation comment in .proto file."""
+    """A stream of one symbol and kind: the same messages, limits and gap marks as in `MarketDataService.StreamMarketData`,
+    with the default of every filter.
+    """
 
     def Subscribe(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Ends when the client leaves, or with a status that says why.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -68,7 +73,9 @@ def add_MarketDataServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class MarketData:
-    """Missing associated documentation comment in .proto file."""
+    """A stream of one symbol and kind: the same messages, limits and gap marks as in `MarketDataService.StreamMarketData`,
+    with the default of every filter.
+    """
 
     @staticmethod
     def Subscribe(request,
@@ -99,7 +106,9 @@ class MarketData:
 
 
 class ControlStub:
-    """Missing associated documentation comment in .proto file."""
+    """What is collected though nobody listens. Control holds a collection like any subscriber: it goes on until nobody
+    holds it any more.
+    """
 
     def __init__(self, channel):
         """Constructor.
@@ -130,28 +139,34 @@ class ControlStub:
 
 
 class ControlServicer:
-    """Missing associated documentation comment in .proto file."""
+    """What is collected though nobody listens. Control holds a collection like any subscriber: it goes on until nobody
+    holds it any more.
+    """
 
     def StartCollection(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Collect a symbol until it is stopped. All that is asked for, or nothing and a status.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StopCollection(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Let go of what was started; what clients and configuration hold goes on.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def ListCollections(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """What is collected, whoever wanted it.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def StopAllCollections(self, request, context):
-        """Missing associated documentation comment in .proto file."""
+        """Let go of everything that was started.
+        """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
@@ -188,7 +203,9 @@ def add_ControlServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class Control:
-    """Missing associated documentation comment in .proto file."""
+    """What is collected though nobody listens. Control holds a collection like any subscriber: it goes on until nobody
+    holds it any more.
+    """
 
     @staticmethod
     def StartCollection(request,

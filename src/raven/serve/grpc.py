@@ -10,32 +10,30 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol
 
-from google.protobuf.message import DecodeError, Message
-
+from raven.errors import RavenError
 from raven.fanout import (
     NO_HISTORY,
-    Answer,
+    ControlPlane,
+    Dialect,
     Fanout,
-    Heartbeat,
     Question,
     Refused,
     Status,
     Streams,
-    Subscribe,
-    Unsubscribe,
+    Unobtainable,
+    dialect,
 )
+from raven.fanout.refusal import unobtainable
 from raven.observe.logs import get_logger
 from raven.observe.metrics import record_error, record_response
-from raven.proto import subscription_pb2 as wire
+from raven.serve import messages
 
 if TYPE_CHECKING:
     from raven._core import Encoded
 
 log = get_logger("serve")
-
-AnyMessage = TypeVar("AnyMessage", bound=Message)
 
 # The thread leaves `next_call` this often to see whether it should end.
 POLL_S = 0.25
@@ -53,7 +51,7 @@ class NativeCall(Protocol):
 
     @property
     def method(self) -> str:
-        """`Subscribe`, `Unsubscribe`, `GetHistoricalData`, `stream_opened`, `stream_message`, `stream_closed`."""
+        """The name of a unary call, or `stream_opened`, `stream_message`, `stream_request`, `stream_closed`."""
 
     @property
     def stream_id(self) -> int:
@@ -107,8 +105,9 @@ class Historian(Protocol):
 
 
 class GrpcFace:
-    """`MarketDataService` over one native server and one fan-out.
+    """`MarketDataService`, `MarketData` and `Control` over one native server and one fan-out.
 
+    `spoken` says what the kinds of `MarketData` stand for; without a control plane, `Control` is not served.
     `on_response(method, seconds, status)` is called for every unary call that was answered; it must return at once.
     """
 
@@ -118,9 +117,13 @@ class GrpcFace:
         fanout: Fanout,
         *,
         history: Historian | None = None,
+        control: ControlPlane | None = None,
+        spoken: Dialect = dialect.SOURCE,
         on_response: Callable[[str, float, str], None] = record_response,
     ) -> None:
         self._history = history
+        self._control = control
+        self._dialect = spoken
         self._server = server
         self._fanout = fanout
         self._on_response = on_response
@@ -218,7 +221,7 @@ class GrpcFace:
         try:
             if call.method == "stream_opened":
                 self._fanout.stream_opened(call.stream_id, call.peer)
-            elif call.method == "stream_message":
+            elif call.method in ("stream_message", "stream_request"):
                 self._on_message(call)
             elif call.method == "stream_closed":
                 self._fanout.stream_closed(call.stream_id, call.payload.decode("utf-8", "replace"))
@@ -237,7 +240,10 @@ class GrpcFace:
 
     def _on_message(self, call: NativeCall) -> None:
         try:
-            request = parse_stream_message(call.payload)
+            if call.method == "stream_request":
+                request: messages.Said = messages.parse_stream_request(call.payload, self._dialect)
+            else:
+                request = messages.parse_stream_message(call.payload)
         except Refused as refusal:
             self._fanout.refuse_stream(call.stream_id, refusal.status, refusal.message)
             return
@@ -264,71 +270,39 @@ class GrpcFace:
             self._on_response(call.method, time.perf_counter() - started, status)
 
     async def _respond(self, call: NativeCall) -> bytes:
-        if call.method == "Subscribe":
-            answer = await self._fanout.subscribe(_subscribe(_decode(wire.SubscribeRequest(), call.payload)))
-            return _subscribe_response(answer)
-        if call.method == "Unsubscribe":
-            answer = await self._fanout.unsubscribe(_unsubscribe(_decode(wire.UnsubscribeRequest(), call.payload)))
-            return _unsubscribe_response(answer)
-        if call.method == "GetHistoricalData":
-            return await self._answer_history(_decode(wire.HistoricalDataRequest(), call.payload), call.call_id)
-        raise Refused(Status.UNIMPLEMENTED, f"{call.method} is not served by this server yet")
+        match call.method:
+            case "Subscribe":
+                return messages.subscribe_response(await self._fanout.subscribe(messages.parse_subscribe(call.payload)))
+            case "Unsubscribe":
+                return messages.unsubscribe_response(
+                    await self._fanout.unsubscribe(messages.parse_unsubscribe(call.payload))
+                )
+            case "GetHistoricalData":
+                return await self._answer_history(messages.parse_question(call.payload), call.call_id)
+        if self._control is None:
+            raise Refused(Status.UNIMPLEMENTED, f"{call.method} is not served here: this service collects nothing")
+        try:
+            return await self._respond_to_control(call, self._control)
+        except Unobtainable as refusal:
+            raise Refused(refusal.status, refusal.message) from refusal
+        except RavenError as error:
+            raise Refused(unobtainable(error).status, error.message) from error
 
-    async def _answer_history(self, request: wire.HistoricalDataRequest, call_id: int) -> bytes:
+    async def _respond_to_control(self, call: NativeCall, control: ControlPlane) -> bytes:
+        match call.method:
+            case "StartCollection":
+                return messages.control_response(await control.start(*messages.parse_control(call.payload)))
+            case "StopCollection":
+                return messages.control_response(await control.stop(*messages.parse_control(call.payload)))
+            case "StopAllCollections":
+                return messages.control_response(await control.stop_all())
+            case "ListCollections":
+                return messages.collections_response(control.collections())
+        raise Refused(Status.UNIMPLEMENTED, f"{call.method} is not served here")
+
+    async def _answer_history(self, question: Question, call_id: int) -> bytes:
         """Send history piece by piece; what is returned ends the answer."""
         if self._history is None:
             raise Refused(Status.UNIMPLEMENTED, NO_HISTORY)
-        question = Question(
-            tuple(request.symbols), tuple(request.data_types), request.start_time, request.end_time, request.limit
-        )
         await self._history.answer(question, call_id, self._server)
         return b""
-
-
-def parse_stream_message(payload: bytes) -> Subscribe | Unsubscribe | Heartbeat:
-    """Return what a client said on its stream.
-
-    Raises: Refused INVALID_ARGUMENT for bytes that are no `SubscriptionRequest`, or one that says nothing.
-    """
-    message = _decode(wire.SubscriptionRequest(), payload)
-    match message.WhichOneof("request"):
-        case "subscribe":
-            return _subscribe(message.subscribe)
-        case "unsubscribe":
-            return _unsubscribe(message.unsubscribe)
-        case "heartbeat":
-            return Heartbeat(message.heartbeat.client_id)
-    raise Refused(
-        Status.INVALID_ARGUMENT, "the SubscriptionRequest is empty; set one of subscribe, unsubscribe or heartbeat"
-    )
-
-
-def _decode(message: AnyMessage, payload: bytes) -> AnyMessage:
-    try:
-        message.ParseFromString(payload)
-    except DecodeError:
-        name = type(message).__name__
-        raise Refused(
-            Status.INVALID_ARGUMENT, f"the request is not a raven.{name}; see proto/subscription.proto"
-        ) from None
-    return message
-
-
-def _subscribe(message: wire.SubscribeRequest) -> Subscribe:
-    return Subscribe(message.client_id, tuple(message.symbols), tuple(message.data_types), dict(message.filters))
-
-
-def _unsubscribe(message: wire.UnsubscribeRequest) -> Unsubscribe:
-    return Unsubscribe(message.client_id, tuple(message.symbols), tuple(message.data_types))
-
-
-def _subscribe_response(answer: Answer) -> bytes:
-    response = wire.SubscribeResponse(success=answer.success, message=answer.message, subscribed_topics=answer.topics)
-    return response.SerializeToString()
-
-
-def _unsubscribe_response(answer: Answer) -> bytes:
-    response = wire.UnsubscribeResponse(
-        success=answer.success, message=answer.message, unsubscribed_topics=answer.topics
-    )
-    return response.SerializeToString()

@@ -13,6 +13,7 @@ from raven.fanout.dialect import Dialect
 from raven.roles.control import CONTROL, CollectorControl
 from raven.topics import Collected, DataType, StreamKind, Topic
 
+ANY, TRADE = StreamKind.UNSPECIFIED, StreamKind.TRADE
 SPOT, FUTURES = "binance_spot", "binance_futures"
 LISTED = ("BTCUSDT", "ETHUSDT", "STUCK", "NOBOOK")
 
@@ -60,9 +61,6 @@ class Holders:
             for topic, holders in sorted(self.held.items())
         ]
 
-    def similar(self, venue: str, symbol: str) -> Sequence[str]:
-        return ()
-
     def by_hand(self) -> list[str]:
         return [topic.name for topic, holders in sorted(self.held.items()) if CONTROL in holders]
 
@@ -77,13 +75,13 @@ def control_of(collector: Holders, offered: Dialect = dialect.SOURCE, limits: Li
 
 
 async def test_no_kind_means_what_the_service_is_there_for(collector: Holders) -> None:
-    said = await control_of(collector).start("btcusdt", "", StreamKind.UNSPECIFIED)
+    said = await control_of(collector).start("btcusdt", "", ANY)
 
     assert said == "collecting TRADES, ORDERBOOK of BTCUSDT from binance_spot"
     assert collector.by_hand() == ["binance_spot.BTCUSDT.ORDERBOOK", "binance_spot.BTCUSDT.TRADES"]
 
 
-@pytest.mark.parametrize("kind", [StreamKind.UNSPECIFIED, StreamKind.CANDLE])
+@pytest.mark.parametrize("kind", [ANY, StreamKind.CANDLE])
 async def test_an_aggregator_collects_its_bars(collector: Holders, kind: StreamKind) -> None:
     await control_of(collector, dialect.aggregator(DataType.CANDLES_5M)).start("BTCUSDT", "", kind)
 
@@ -92,9 +90,9 @@ async def test_an_aggregator_collects_its_bars(collector: Holders, kind: StreamK
 
 async def test_starting_twice_changes_nothing_and_says_so(collector: Holders) -> None:
     control = control_of(collector)
-    await control.start("BTCUSDT", FUTURES, StreamKind.TRADE)
+    await control.start("BTCUSDT", FUTURES, TRADE)
 
-    assert await control.start("BTCUSDT", FUTURES, StreamKind.TRADE) == (
+    assert await control.start("BTCUSDT", FUTURES, TRADE) == (
         "TRADES of BTCUSDT from binance_futures was started before"
     )
     assert collector.by_hand() == ["binance_futures.BTCUSDT.TRADES"]
@@ -103,21 +101,29 @@ async def test_starting_twice_changes_nothing_and_says_so(collector: Holders) ->
 @pytest.mark.parametrize(
     ("symbol", "venue", "kind", "status", "words"),
     [
-        pytest.param("BTCUSD", SPOT, 2, Status.NOT_FOUND, "did you mean BTCUSDT", id="unknown symbol"),
-        pytest.param("BTCUSDT", "binance_spt", 2, Status.INVALID_ARGUMENT, "did you mean 'binance_spot'", id="venue"),
-        pytest.param("BTCUSDT", SPOT, 8, Status.UNIMPLEMENTED, "OPEN_INTEREST is not offered", id="kind not offered"),
-        pytest.param("BTCUSDT", SPOT, 5, Status.INVALID_ARGUMENT, "data_type is 5", id="no kind at all"),
-        pytest.param("", SPOT, 2, Status.INVALID_ARGUMENT, "symbol is ''", id="no symbol"),
-        pytest.param("X" * 65, SPOT, 2, Status.INVALID_ARGUMENT, "at most 64 characters", id="a long symbol"),
-        pytest.param("STUCK", SPOT, 2, Status.UNAVAILABLE, "did not start within 0.01 s", id="too slow"),
-        pytest.param("NOBOOK", SPOT, 0, Status.UNAVAILABLE, "the venue does not answer", id="the second of two"),
+        pytest.param("BTCUSD", SPOT, TRADE, Status.NOT_FOUND, "did you mean BTCUSDT", id="unknown symbol"),
+        pytest.param(
+            "BTCUSDT", "binance_spt", TRADE, Status.INVALID_ARGUMENT, "did you mean 'binance_spot'", id="venue"
+        ),
+        pytest.param(
+            "BTCUSDT",
+            SPOT,
+            StreamKind.OPEN_INTEREST,
+            Status.UNIMPLEMENTED,
+            "OPEN_INTEREST is not offered",
+            id="kind not offered",
+        ),
+        pytest.param("", SPOT, TRADE, Status.INVALID_ARGUMENT, "symbol is ''", id="no symbol"),
+        pytest.param("X" * 65, SPOT, TRADE, Status.INVALID_ARGUMENT, "at most 64 characters", id="a long symbol"),
+        pytest.param("STUCK", SPOT, TRADE, Status.UNAVAILABLE, "did not start within 0.01 s", id="too slow"),
+        pytest.param("NOBOOK", SPOT, ANY, Status.UNAVAILABLE, "the venue does not answer", id="the second of two"),
     ],
 )
 async def test_what_cannot_be_started_is_explained_and_leaves_nothing_behind(
-    collector: Holders, symbol: str, venue: str, kind: int, status: Status, words: str
+    collector: Holders, symbol: str, venue: str, kind: StreamKind, status: Status, words: str
 ) -> None:
     with pytest.raises((Refused, Unobtainable)) as refusal:
-        await control_of(collector).start(symbol, venue, kind)  # type: ignore[arg-type]
+        await control_of(collector).start(symbol, venue, kind)
 
     assert refusal.value.status is status
     assert words in refusal.value.message
@@ -126,20 +132,20 @@ async def test_what_cannot_be_started_is_explained_and_leaves_nothing_behind(
 
 async def test_control_has_a_quota_like_every_client(collector: Holders) -> None:
     control = control_of(collector, limits=Limits(max_topics_per_client=3))
-    await control.start("BTCUSDT", "", StreamKind.UNSPECIFIED)
+    await control.start("BTCUSDT", "", ANY)
 
     with pytest.raises(Refused) as refusal:
-        await control.start("ETHUSDT", "", StreamKind.UNSPECIFIED)
+        await control.start("ETHUSDT", "", ANY)
 
     assert refusal.value.status is Status.RESOURCE_EXHAUSTED
 
 
 async def test_stopping_takes_nothing_from_those_who_listen(collector: Holders) -> None:
     control = control_of(collector)
-    await control.start("BTCUSDT", "", StreamKind.UNSPECIFIED)
+    await control.start("BTCUSDT", "", ANY)
     await collector.acquire("stream:1", SPOT, "BTCUSDT", DataType.TRADES)
 
-    said = await control.stop("btcusdt", "", StreamKind.UNSPECIFIED)
+    said = await control.stop("btcusdt", "", ANY)
 
     assert said == "stopped ORDERBOOK, TRADES of BTCUSDT from binance_spot; it goes on, 1 other wants it"
     assert collector.held == {Topic(SPOT, "BTCUSDT", DataType.TRADES): {"stream:1"}}
@@ -147,7 +153,7 @@ async def test_stopping_takes_nothing_from_those_who_listen(collector: Holders) 
 
 async def test_one_kind_is_stopped_alone(collector: Holders) -> None:
     control = control_of(collector)
-    await control.start("BTCUSDT", "", StreamKind.UNSPECIFIED)
+    await control.start("BTCUSDT", "", ANY)
 
     said = await control.stop("BTCUSDT", SPOT, StreamKind.ORDERBOOK)
 
@@ -157,9 +163,9 @@ async def test_one_kind_is_stopped_alone(collector: Holders) -> None:
 
 async def test_a_venue_need_not_be_named_to_stop(collector: Holders) -> None:
     control = control_of(collector)
-    await control.start("BTCUSDT", FUTURES, StreamKind.TRADE)
+    await control.start("BTCUSDT", FUTURES, TRADE)
 
-    await control.stop("BTCUSDT", "", StreamKind.UNSPECIFIED)
+    await control.stop("BTCUSDT", "", ANY)
 
     assert collector.held == {}
 
@@ -176,7 +182,7 @@ async def test_what_was_not_started_cannot_be_stopped(collector: Holders, symbol
     await collector.acquire("client:desk", SPOT, "BTCUSDT", DataType.TRADES)
 
     with pytest.raises(Refused) as refusal:
-        await control_of(collector).stop(symbol, "", StreamKind.UNSPECIFIED)
+        await control_of(collector).stop(symbol, "", ANY)
 
     assert refusal.value.status is Status.NOT_FOUND
     assert words in refusal.value.message
@@ -184,8 +190,8 @@ async def test_what_was_not_started_cannot_be_stopped(collector: Holders, symbol
 
 async def test_everything_is_stopped_at_once_and_again(collector: Holders) -> None:
     control = control_of(collector)
-    await control.start("BTCUSDT", "", StreamKind.UNSPECIFIED)
-    await control.start("ETHUSDT", FUTURES, StreamKind.TRADE)
+    await control.start("BTCUSDT", "", ANY)
+    await control.start("ETHUSDT", FUTURES, TRADE)
 
     assert await control.stop_all() == "stopped 2 symbols; nobody else wants it, so it ends"
     assert collector.held == {}
@@ -194,11 +200,11 @@ async def test_everything_is_stopped_at_once_and_again(collector: Holders) -> No
 
 async def test_a_row_has_every_holder_but_control_and_the_worst_status(collector: Holders) -> None:
     control = control_of(collector)
-    await control.start("BTCUSDT", "", StreamKind.UNSPECIFIED)
+    await control.start("BTCUSDT", "", ANY)
     for holder in ("stream:1", "stream:2"):
         await collector.acquire(holder, SPOT, "BTCUSDT", DataType.TRADES)
     collector.statuses[Topic(SPOT, "BTCUSDT", DataType.ORDERBOOK)] = "resyncing"
-    await control.start("ETHUSDT", "", StreamKind.TRADE)
+    await control.start("ETHUSDT", "", TRADE)
 
     rows = [(row.symbol, row.venue, row.status, row.subscribers) for row in control.collections()]
 

@@ -9,11 +9,16 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import pytest_asyncio
+from google.protobuf.message import Message
 
-from raven.fanout import Fanout, Status
+from raven.errors import DataValidation, NetworkTimeout
+from raven.fanout import CollectionRow, Fanout, Refused, Status, Unobtainable
+from raven.proto import control_pb2
 from raven.proto import subscription_pb2 as wire
 from raven.serve.grpc import GrpcFace
+from raven.topics import DataType, StreamKind
 
 
 @dataclass
@@ -107,11 +112,38 @@ class OneVenue:
         return
 
 
+class Hand:
+    """A control plane that remembers what it was asked; `failure` is what it raises instead."""
+
+    def __init__(self) -> None:
+        self.asked: list[tuple[str, str, str, StreamKind]] = []
+        self.failure: Exception | None = None
+
+    def _answer(self, method: str, symbol: str, venue: str, kind: StreamKind) -> str:
+        self.asked.append((method, symbol, venue, kind))
+        if self.failure is not None:
+            raise self.failure
+        return f"{method} done"
+
+    async def start(self, symbol: str, venue: str, kind: StreamKind) -> str:
+        return self._answer("start", symbol, venue, kind)
+
+    async def stop(self, symbol: str, venue: str, kind: StreamKind) -> str:
+        return self._answer("stop", symbol, venue, kind)
+
+    async def stop_all(self) -> str:
+        return self._answer("stop_all", "", "", StreamKind.UNSPECIFIED)
+
+    def collections(self) -> list[CollectionRow]:
+        return [CollectionRow("BTCUSDT", "binance_spot", "live", 2, (DataType.TRADES, DataType.ORDERBOOK))]
+
+
 @dataclass
 class Scene:
     server: FakeServer
     face: GrpcFace
     responses: list[tuple[str, str]]
+    hand: Hand
 
     async def until(self, condition: Callable[[], bool]) -> None:
         for _ in range(1000):
@@ -126,17 +158,22 @@ class Scene:
         await self.until(lambda: call_id in self.server.answers)
         return self.server.answers[call_id]
 
+    def open_stream(self, method: str, message: Message) -> None:
+        self.server.calls.put(FakeCall(method="stream_opened", stream_id=1))
+        self.server.calls.put(FakeCall(method=method, stream_id=1, payload=message.SerializeToString()))
+
 
 @pytest_asyncio.fixture
 async def scene() -> AsyncIterator[Scene]:
-    server, responses = FakeServer(), list[tuple[str, str]]()
+    server, responses, hand = FakeServer(), list[tuple[str, str]](), Hand()
     face = GrpcFace(
         server,
         Fanout(OneVenue(), server),
+        control=hand,
         on_response=lambda method, _seconds, status: responses.append((method, status)),
     )
     assert await face.start() == 50051
-    yield Scene(server, face, responses)
+    yield Scene(server, face, responses, hand)
     await face.drain(0.2)
 
 
@@ -175,13 +212,11 @@ async def test_bytes_that_are_no_request_are_refused(scene: Scene) -> None:
     assert "raven.SubscribeRequest" in message
 
 
-async def test_history_and_unknown_methods_are_unimplemented_in_words(scene: Scene) -> None:
-    history = await scene.ask("GetHistoricalData", b"")
-    other = await scene.ask("StartCollection", b"")
+async def test_history_that_is_not_there_is_unimplemented_in_words(scene: Scene) -> None:
+    status, message = await scene.ask("GetHistoricalData", b"")
 
-    assert history[0] == Status.UNIMPLEMENTED
-    assert "set journal.enabled = true" in history[1]
-    assert other == (Status.UNIMPLEMENTED, "StartCollection is not served by this server yet")
+    assert status == Status.UNIMPLEMENTED
+    assert "set journal.enabled = true" in message
 
 
 async def test_a_failure_inside_answers_internal_and_the_next_request_is_served(scene: Scene) -> None:
@@ -224,6 +259,102 @@ async def test_a_stream_message_that_says_nothing_ends_the_stream(scene: Scene) 
 
     assert scene.server.ended[1][0] == Status.INVALID_ARGUMENT
     assert "set one of subscribe, unsubscribe or heartbeat" in scene.server.ended[1][1]
+
+
+@pytest.mark.parametrize("kind", [StreamKind.TRADE, StreamKind.UNSPECIFIED])
+async def test_a_stream_of_the_modular_dialect_is_an_ordinary_one(scene: Scene, kind: StreamKind) -> None:
+    scene.open_stream("stream_request", control_pb2.MarketDataRequest(symbol="btcusdt", data_type=kind))
+    await scene.until(lambda: scene.server.attached.get(1) == {7})
+
+    (client,) = scene.face.clients()
+    assert client["streams"][0]["topics"] == ["binance_futures.BTCUSDT.TRADES"]
+
+
+@pytest.mark.parametrize(
+    ("request_", "status", "words"),
+    [
+        pytest.param({"data_type": 2}, Status.INVALID_ARGUMENT, "symbol is empty", id="no symbol"),
+        pytest.param({"symbol": "BTCUSDT", "data_type": 6}, Status.INVALID_ARGUMENT, "data_type is 6", id="no kind"),
+        pytest.param(
+            {"symbol": "BTCUSDT", "data_type": 8}, Status.UNIMPLEMENTED, "OPEN_INTEREST is not offered", id="kind"
+        ),
+        pytest.param(
+            {"symbol": "BTCUSDT", "data_type": 7}, Status.UNIMPLEMENTED, "cannot be streamed here yet", id="no message"
+        ),
+        pytest.param(
+            {"symbol": "BTCUSDT", "venue": "binance_future"}, Status.INVALID_ARGUMENT, "did you mean", id="venue"
+        ),
+    ],
+)
+async def test_a_stream_of_the_modular_dialect_that_cannot_be_ends_with_the_reason(
+    scene: Scene, request_: dict[str, Any], status: Status, words: str
+) -> None:
+    scene.open_stream("stream_request", control_pb2.MarketDataRequest(**request_))
+    await scene.until(lambda: 1 in scene.server.ended)
+
+    assert scene.server.ended[1][0] == status
+    assert words in scene.server.ended[1][1]
+
+
+async def test_control_is_handed_to_whoever_collects(scene: Scene) -> None:
+    request = control_pb2.ControlRequest(symbol="BTCUSDT", venue="binance_spot", data_type=StreamKind.TRADE)
+    answers = [
+        control_pb2.ControlResponse.FromString(await scene.ask(method, request.SerializeToString()))
+        for method in ("StartCollection", "StopCollection", "StopAllCollections")
+    ]
+
+    assert [(answer.success, answer.message) for answer in answers] == [
+        (True, "start done"), (True, "stop done"), (True, "stop_all done"),
+    ]  # fmt: skip
+    asked = ("BTCUSDT", "binance_spot", StreamKind.TRADE)
+    assert scene.hand.asked == [
+        ("start", *asked), ("stop", *asked), ("stop_all", "", "", StreamKind.UNSPECIFIED)
+    ]  # fmt: skip
+
+
+async def test_collections_are_listed(scene: Scene) -> None:
+    answer = control_pb2.ListResponse.FromString(await scene.ask("ListCollections", b""))
+
+    (row,) = answer.collections
+    assert (row.symbol, row.status, row.subscriber_count, row.venue) == ("BTCUSDT", "live", 2, "binance_spot")
+    assert list(row.data_types) == [DataType.TRADES, DataType.ORDERBOOK]
+
+
+@pytest.mark.parametrize(
+    ("failure", "status"),
+    [
+        (Refused(Status.INVALID_ARGUMENT, "venue is 'x'"), Status.INVALID_ARGUMENT),
+        (Unobtainable("no such symbol"), Status.NOT_FOUND),
+        (DataValidation("no such symbol; did you mean BTCUSDT?"), Status.NOT_FOUND),
+        (NetworkTimeout("the source does not answer"), Status.UNAVAILABLE),
+    ],
+)
+async def test_what_control_cannot_do_ends_with_a_status(scene: Scene, failure: Exception, status: Status) -> None:
+    scene.hand.failure = failure
+
+    answer = await scene.ask("StartCollection", control_pb2.ControlRequest(symbol="X").SerializeToString())
+
+    assert answer == (status, failure.message)
+    assert scene.responses == [("StartCollection", status.name)]
+
+
+@pytest.mark.parametrize("payload", [b"\xff\xff", control_pb2.ControlRequest(data_type=99).SerializeToString()])
+async def test_control_requests_that_cannot_be_read_are_refused(scene: Scene, payload: bytes) -> None:
+    status, message = await scene.ask("StartCollection", payload)
+
+    assert status == Status.INVALID_ARGUMENT
+    assert "raven.ControlRequest; see proto/control.proto" in message or "data_type is 99" in message
+    assert scene.hand.asked == []
+
+
+async def test_a_service_without_control_says_so() -> None:
+    server = FakeServer()
+    face = GrpcFace(server, Fanout(OneVenue(), server))
+    await face.start()
+    answer = await Scene(server, face, [], Hand()).ask("ListCollections", b"")
+    await face.drain(0.1)
+
+    assert answer == (Status.UNIMPLEMENTED, "ListCollections is not served here: this service collects nothing")
 
 
 async def test_an_exception_in_the_native_server_does_not_end_the_thread(scene: Scene) -> None:
