@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Sequence
-from typing import Any
 
 from raven._core import Hub
 from raven.app.compose.front import Front
@@ -70,20 +69,6 @@ class Collecting:
             for shard in shards
             if shard["streams"] and not shard["connected"] and shard["last_error"]
         ]
-
-    def collections(self) -> list[dict[str, Any]]:
-        """Describe what is collected, for `/status`."""
-        states = {(venue, symbol): state for venue, symbol, state, _ in self.ingest.counters()}
-        rows: dict[tuple[str, str], dict[str, Any]] = {}
-        for topic, holders in sorted(self.ingest.collections.topics().items()):
-            row = rows.setdefault(
-                (topic.venue, topic.symbol),
-                {"venue": topic.venue, "symbol": topic.symbol, "types": [], "subscribers": 0,
-                 "status": states.get((topic.venue, topic.symbol), "")},
-            )  # fmt: skip
-            row["types"].append(topic.data_type.name)
-            row["subscribers"] = max(row["subscribers"], holders)
-        return list(rows.values())
 
     def lag_s(self) -> float | None:
         """Return the age of the newest event; None while there is none."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -18,9 +18,9 @@ from raven.app.lifecycle import Lifecycle
 from raven.app.services import Service
 from raven.config import Settings
 from raven.errors import ConfigurationError
-from raven.fanout import Fanout, Limits
-from raven.fanout.ports import Collector
+from raven.fanout import CollectionRow, Collector, Dialect, Fanout, Limits, dialect
 from raven.observe import REGISTRY, Health, MonitoringServer, Status, get_logger, record_loop
+from raven.roles.control import CollectorControl
 from raven.serve.grpc import GrpcFace
 
 if TYPE_CHECKING:
@@ -40,8 +40,6 @@ class Report:
 
     upstream: Callable[[], dict[str, Any] | None] = lambda: None
     """Whom it hears: `service`, `address`, `connected`, `trouble`."""
-    collections: Callable[[], Sequence[dict[str, Any]]] = tuple
-    """What it collects: `venue`, `symbol`, `types`, `status`, `subscribers`."""
     lag_s: Callable[[], float | None] = lambda: None
     """How late its newest data is."""
     events: Callable[[], int] = lambda: 0
@@ -60,6 +58,7 @@ class Front:
         hub: Hub,
         collector: Collector,
         *,
+        spoken: Dialect = dialect.SOURCE,
         history: JournalHistory | None = None,
         report: Report | None = None,
     ) -> None:
@@ -74,7 +73,8 @@ class Front:
         )
         depth = settings.feeds.order_book_depth
         fanout = Fanout(collector, server, limits=limits, default_depth=depth, history=history)
-        self.face = GrpcFace(server, fanout, history=history)
+        self._control = CollectorControl(collector, spoken, limits=limits)
+        self.face = GrpcFace(server, fanout, history=history, control=self._control, spoken=spoken)
         self.health = Health(service.name, __version__)
         self.health.add_ready_check("grpc", lambda: None if self.face.port else "the gRPC port is not open yet")
         self.metrics = CollectorRegistry()
@@ -118,7 +118,7 @@ class Front:
             "role": self.service.role.value,
             "grpc": self.addresses[0],
             "upstream": report.upstream(),
-            "collections": list(report.collections()),
+            "collections": [_collection(row) for row in self._control.collections()],
             "lag_seconds": report.lag_s(),
             "events": report.events(),
             "clients": self.face.clients(),
@@ -154,6 +154,13 @@ class Front:
     def _probe(self) -> None:
         for probe in self._probes:
             probe(self.health)
+
+
+def _collection(row: CollectionRow) -> dict[str, Any]:
+    types = [data_type.name for data_type in row.data_types]
+    return {
+        "venue": row.venue, "symbol": row.symbol, "types": types, "status": row.status, "subscribers": row.subscribers
+    }  # fmt: skip
 
 
 class _OfTheProcess(MetricCollector):

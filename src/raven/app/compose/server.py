@@ -57,7 +57,6 @@ class Server:
             self._ingest,
             history=self._memory.history,
             report=Report(
-                collections=self._collecting.collections,
                 lag_s=self._collecting.lag_s,
                 events=self._collecting.events,
                 more={"source": self._source},

@@ -19,9 +19,7 @@ class Source:
 
     def __init__(self, service: Service, settings: Settings, _: Mapping[str, object]) -> None:
         self.collecting = Collecting(settings, venue_plans(settings))
-        report = Report(
-            collections=self.collecting.collections, lag_s=self.collecting.lag_s, events=self.collecting.events
-        )
+        report = Report(lag_s=self.collecting.lag_s, events=self.collecting.events)
         self.front = Front(service, settings, self.collecting.hub, self.collecting.ingest, report=report)
         self.collecting.show_in(self.front)
 
