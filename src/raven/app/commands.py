@@ -46,7 +46,7 @@ class Group(TyperGroup):
 def run_app(app: typer.Typer) -> None:
     """Run a command line. Exit codes: 0 done, 1 failed, 2 wrong options or configuration."""
     try:
-        app()
+        app(prog_name=app.info.name)
     except ConfigurationError as error:
         typer.secho(f"configuration error: {error.message}", fg="red", err=True)
         sys.exit(EXIT_USAGE)

@@ -2,23 +2,23 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
 
-import msgspec
 import typer
 from rich.console import Console
 
 from raven.app.commands import HELP_NAMES, Command, Group
-from raven.ctl.terminal import figures, print_whole
-from raven.errors import DataValidation, RavenError
+from raven.ctl.terminal import AsJson, figures, print_json, print_whole, told_errors
+from raven.errors import DataValidation
 from raven.resilience.dead_letters import DeadLetterQueue, Letter, LetterState
 
-__all__ = ["app"]
+__all__ = ["PANEL", "app"]
+
+PANEL = "Journal"
 
 app = typer.Typer(
     name="dlq",
@@ -31,7 +31,6 @@ app = typer.Typer(
 File = Annotated[Path, typer.Option("--file", metavar="FILE", help="The dead letters; see sinks.dead_letters.")]
 Numbers = Annotated[list[int] | None, typer.Argument(metavar="NUMBER…", help="Letters, as `list` numbers them.")]
 DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done, and do nothing.")]
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 Source = Annotated[str, typer.Option(metavar="NAME", help="Only of this database, e.g. influx.")]
 Symbol = Annotated[str, typer.Option(metavar="SYMBOL", help="Only of this symbol.")]
 Every = Annotated[bool, typer.Option("--all", help="Every letter that the other options choose.")]
@@ -56,7 +55,7 @@ def list_letters(
         letters = queue.letters(source, state=state, symbol=symbol, limit=limit)
         total = sum(queue.counts().values())
     if as_json:
-        _print_json([_plain(letter) for letter in letters])
+        print_json([_plain(letter) for letter in letters])
         return
     if not letters:
         Console().print("[green]no dead letters[/]")
@@ -85,7 +84,7 @@ def show(
             raise DataValidation(f"there is no dead letter {number}; `ravenctl dlq list` shows which there are")
     plain = _plain(letter) | {"record": _record(letter)}
     if as_json:
-        _print_json(plain)
+        print_json(plain)
         return
     console = Console()
     for name, value in plain.items():
@@ -136,17 +135,11 @@ def drop(
 
 @contextmanager
 def _queue(file: Path) -> Iterator[DeadLetterQueue]:
-    try:
+    with told_errors():
         if not file.exists():
             raise DataValidation(f"{file}: no dead letters there; see sinks.dead_letters, or name the file with --file")
-        queue = DeadLetterQueue(file)
-        try:
+        with closing(DeadLetterQueue(file)) as queue:
             yield queue
-        finally:
-            queue.close()
-    except RavenError as error:
-        typer.secho(f"error: {error.message}", fg="red", err=True)
-        raise typer.Exit(1) from None
 
 
 def _chosen(queue: DeadLetterQueue, numbers: list[int] | None, every: bool, source: str, symbol: str) -> list[int]:
@@ -179,7 +172,3 @@ def _record(letter: Letter) -> Any:
 
 def _time(ns: int) -> str:
     return datetime.fromtimestamp(ns / 1e9, UTC).strftime("%Y-%m-%d %H:%M:%S")
-
-
-def _print_json(content: Any) -> None:
-    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")

@@ -1,14 +1,26 @@
-"""What the commands for people have in common: tables whose figures are never cut, and how far long work is."""
+"""What the commands have in common: tables whose figures are never cut, JSON, how far long work is, and errors."""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Annotated, Any
+
+import msgspec
+import typer
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
 from rich.measure import Measurement
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 
-__all__ = ["figures", "print_whole", "progress_in"]
+from raven.app.commands import EXIT_FAILED
+from raven.errors import RavenError
+
+__all__ = ["AsJson", "figures", "print_json", "print_whole", "progress_in", "told_errors"]
+
+AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
 
 _ANY_WIDTH = 10_000
 
@@ -30,3 +42,19 @@ def progress_in(unit: str) -> Progress:
     counted = TextColumn("{task.completed:,} " + unit)
     columns = TextColumn("{task.description}"), BarColumn(), counted, TimeElapsedColumn()
     return Progress(*columns, console=Console(stderr=True), transient=True)
+
+
+def print_json(content: Any) -> None:
+    """Print one JSON document."""
+    sys.stdout.buffer.write(msgspec.json.format(msgspec.json.encode(content), indent=1) + b"\n")
+    sys.stdout.flush()
+
+
+@contextmanager
+def told_errors() -> Iterator[None]:
+    """End the program with code 1 and one line when something foreseen goes wrong."""
+    try:
+        yield
+    except (RavenError, OSError) as error:
+        typer.secho(f"error: {error}", fg="red", err=True)
+        raise typer.Exit(EXIT_FAILED) from None
