@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import os
+import shutil
 import time
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,14 +18,17 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 
-from raven.fanout import Fanout, Limits, Unobtainable
+from raven.fanout import Fanout, Limits, Unobtainable, dialect
 from raven.journal import Journal
 from raven.proto import subscription_pb2 as wire
+from raven.proto.control_pb2 import MarketDataRequest
+from raven.proto.control_pb2_grpc import ControlStub, MarketDataStub
 from raven.proto.market_data_pb2 import MarketDataMessage
 from raven.proto.subscription_pb2_grpc import MarketDataServiceStub
+from raven.roles.control import CollectorControl
 from raven.serve.grpc import GrpcFace
 from raven.serve.history import JournalHistory
-from raven.topics import DataType
+from raven.topics import Collected, DataType, Topic
 
 _core = pytest.importorskip("raven._core", reason="the native module is not built; run `make build`")
 
@@ -107,6 +112,13 @@ class Market:
         for holders in self.holders.values():
             holders.discard(holder)
 
+    def collected(self) -> list[Collected]:
+        return [
+            Collected(Topic(VENUE, symbol, DataType(kind)), frozenset(holders), "live")
+            for (symbol, kind), holders in sorted(self.holders.items())
+            if holders
+        ]
+
 
 @dataclass
 class Client:
@@ -171,6 +183,12 @@ class Scene:
     def stub(self) -> Any:
         return MarketDataServiceStub(self.channel())
 
+    def market_data(self) -> Any:
+        return MarketDataStub(self.channel())
+
+    def control(self) -> Any:
+        return ControlStub(self.channel())
+
     async def stream(self, *, channel: Any = None, reads: bool = True, **subscribe: Any) -> Client:
         """Open a stream, subscribe on it if asked, and read what comes in the background."""
         client = Client(MarketDataServiceStub(channel or self.channel()).StreamMarketData())
@@ -178,6 +196,14 @@ class Scene:
         if subscribe:
             with contextlib.suppress(grpc.aio.AioRpcError):  # refused already: the reader below learns why
                 await client.send(subscribe=wire.SubscribeRequest(**subscribe))
+        if reads:
+            client.reader = asyncio.create_task(client.read())
+        return client
+
+    def one_topic(self, *, reads: bool = True, **request: Any) -> Client:
+        """Open a stream of the modular dialect, and read what comes in the background."""
+        client = Client(self.market_data().Subscribe(MarketDataRequest(**request)))
+        self.clients.append(client)
         if reads:
             client.reader = asyncio.create_task(client.read())
         return client
@@ -218,6 +244,7 @@ class Scene:
 
 
 MakeScene = Callable[..., Any]
+Grpcurl = Callable[..., Awaitable[tuple[int, str, str]]]
 
 
 @pytest_asyncio.fixture
@@ -239,7 +266,8 @@ async def make_scene() -> AsyncIterator[MakeScene]:
         if keeper is not None:
             await keeper.start()
         fanout = Fanout(market, server, limits=limits, history=history)
-        face = GrpcFace(server, fanout, history=history)
+        control = CollectorControl(market, dialect.SOURCE, limits=limits)
+        face = GrpcFace(server, fanout, history=history, control=control)
         port = await face.start()
         face.set_serving(True)
         scene = Scene(market, server, fanout, face, port, journal=keeper)
@@ -255,6 +283,24 @@ async def make_scene() -> AsyncIterator[MakeScene]:
 async def scene(make_scene: MakeScene) -> Scene:
     made: Scene = await make_scene()
     return made
+
+
+@pytest.fixture
+def grpcurl() -> Grpcurl:
+    """Run grpcurl without a proto file; returns its exit code, what it printed and what it complained of."""
+    at_home = Path(os.environ.get("GOBIN", Path.home() / "go" / "bin")) / "grpcurl"
+    found = shutil.which("grpcurl") or (str(at_home) if at_home.exists() else None)
+    if found is None:
+        pytest.skip("grpcurl is missing; go install github.com/fullstorydev/grpcurl/cmd/grpcurl@latest")
+
+    async def run(*arguments: str) -> tuple[int, str, str]:
+        process = await asyncio.create_subprocess_exec(
+            found, "-plaintext", *arguments, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
+        )
+        out, err = await process.communicate()
+        return process.returncode or 0, out.decode(), err.decode()
+
+    return run
 
 
 def kinds(messages: Iterable[MarketDataMessage]) -> list[str | None]:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
-import shutil
 import time
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import grpc
@@ -20,7 +17,7 @@ from raven.records import Flags
 from raven.topics import DataType
 
 if TYPE_CHECKING:
-    from tests.integration.grpc_face.conftest import Scene
+    from tests.integration.grpc_face.conftest import Grpcurl, Scene
 
 BOOK, TRADES = [DataType.ORDERBOOK], [DataType.TRADES]
 
@@ -235,43 +232,23 @@ async def test_reflection_lists_the_service(scene: Scene) -> None:
     assert {"raven.MarketDataService", "grpc.health.v1.Health"} <= set(names)
 
 
-def _grpcurl() -> str:
-    at_home = Path(os.environ.get("GOBIN", Path.home() / "go" / "bin")) / "grpcurl"
-    found = shutil.which("grpcurl") or (str(at_home) if at_home.exists() else None)
-    if found is None:
-        pytest.skip("grpcurl is missing; go install github.com/fullstorydev/grpcurl/cmd/grpcurl@latest")
-    return found
-
-
-async def _run(*command: str) -> tuple[int, str, str]:
-    process = await asyncio.create_subprocess_exec(
-        *command, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE
-    )
-    out, err = await process.communicate()
-    return process.returncode or 0, out.decode(), err.decode()
-
-
-async def test_grpcurl_works_without_a_proto_file(scene: Scene) -> None:
-    grpcurl = _grpcurl()
+async def test_grpcurl_works_without_a_proto_file(scene: Scene, grpcurl: Grpcurl) -> None:
     request = {"client_id": "curl", "symbols": ["BTCUSDT"], "data_types": ["TRADES"]}
 
-    code, services, err = await _run(grpcurl, "-plaintext", scene.address, "list")
-    _, answer, _ = await _run(
-        grpcurl, "-plaintext", "-d", json.dumps(request), scene.address, "raven.MarketDataService/Subscribe"
-    )
+    code, services, err = await grpcurl(scene.address, "list")
+    _, answer, _ = await grpcurl("-d", json.dumps(request), scene.address, "raven.MarketDataService/Subscribe")
 
     assert code == 0, err
     assert "raven.MarketDataService" in services.split()
     assert json.loads(answer)["subscribedTopics"] == ["binance_futures.BTCUSDT.TRADES"]
 
 
-async def test_grpcurl_streams_books(scene: Scene) -> None:
+async def test_grpcurl_streams_books(scene: Scene, grpcurl: Grpcurl) -> None:
     request = {"subscribe": {"symbols": ["BOOKUSDT"], "data_types": ["ORDERBOOK"], "filters": {"depth": "1"}}}
 
-    _, out, err = await _run(
-        _grpcurl(), "-plaintext", "-max-time", "1", "-d", json.dumps(request), scene.address,
-        "raven.MarketDataService/StreamMarketData",
-    )  # fmt: skip
+    _, out, err = await grpcurl(
+        "-max-time", "1", "-d", json.dumps(request), scene.address, "raven.MarketDataService/StreamMarketData"
+    )
 
     first, _ = json.JSONDecoder().raw_decode(out)
     assert first["orderbook"]["bids"][0]["price"] == 100, err
