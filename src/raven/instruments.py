@@ -131,7 +131,7 @@ class Listing(Mapping[str, Instrument]):
         symbol = self.known_as(text)
         instrument = self._instruments.get(symbol)
         if instrument is None:
-            if self._instruments or not _PLAUSIBLE_SYMBOL.fullmatch(symbol):
+            if self._instruments or not _PLAUSIBLE_SYMBOL.fullmatch(symbol) or text.count("/") > 1:
                 raise DataValidation(self._unknown(text, symbol))
             instrument = Instrument(symbol, 0, 0)
         if refusal := self._selection.refusal(instrument):

@@ -184,9 +184,8 @@ async def _collecting(
     name, factory = VENUES[market]
     here = server.exchange.market(market)
     known = tuple(config.symbols_for(Market(market)))
-    wanted = VenuePlan(
-        name, ws_url=here.ws_url, rest_url=here.rest_url, symbols=known[: collected or None], **(plan or {})
-    )
+    chosen = {"symbols": known[: collected or None], **(plan or {})}
+    wanted = VenuePlan(name, ws_url=here.ws_url, rest_url=here.rest_url, **chosen)
     defaults = {"reconnect_delay_s": 0.2, "max_reconnect_delay_s": 1.0, "linger_s": 0.2, "snapshot_levels": 100}
     ingest = Ingest(
         Hub(),

@@ -157,7 +157,7 @@ def test_without_a_list_everything_is_believed_that_could_be_a_symbol(text: str,
     assert Listing("venue").resolve(text) == Instrument(symbol, 0, 0)
 
 
-@pytest.mark.parametrize("text", ["A B", "A&limit=5", "", "x" * 65, "BTC%"])
+@pytest.mark.parametrize("text", ["A B", "A&limit=5", "A/../B", "", "x" * 65, "BTC%"])
 def test_without_a_list_what_cannot_be_a_symbol_is_refused(text: str) -> None:
     with pytest.raises(DataValidation, match="cannot be a symbol of venue"):
         Listing("venue").resolve(text)

@@ -7,7 +7,21 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
-__all__ = ["BaseUrl", "LogLevel", "Names", "Port", "Section", "Symbols", "Url", "setting"]
+from raven.errors import DataValidation
+from raven.instruments import parse_override
+
+__all__ = [
+    "BaseUrl",
+    "LogLevel",
+    "Names",
+    "Overrides",
+    "Patterns",
+    "Port",
+    "Section",
+    "Symbols",
+    "Url",
+    "setting",
+]
 
 LOG_LEVELS = ("trace", "debug", "info", "warn", "error")
 
@@ -34,14 +48,35 @@ def _split(value: Any) -> Any:
 
 
 def _symbols(values: list[str]) -> list[str]:
-    symbols: dict[str, None] = {}
-    for value in values:
-        symbol = value.strip().upper()
-        # A symbol is part of topic, file, channel and subject names, so what structures those cannot be in it.
-        if not symbol or len(symbol) > 40 or re.search(r"[\s./\\*>:|\"'\x00-\x1f]", symbol):
-            raise ValueError(f"{value!r} is not a symbol; expected something like BTCUSDT")
-        symbols[symbol] = None
-    return list(symbols)
+    return list(dict.fromkeys(_symbol(value) for value in values))
+
+
+def _symbol(value: str) -> str:
+    symbol = value.strip().upper()
+    # A symbol is part of topic, file, channel and subject names, so what structures those cannot be in it; the
+    # stroke of a name and the signs of a pattern are gone when the venue's symbol was found.
+    if not symbol or len(symbol) > 40 or symbol.count("/") > 1 or re.search(r"[\s.\\>:|\"'\x00-\x1f]", symbol):
+        raise ValueError(f"{value!r} is not a symbol; expected something like BTCUSDT, BTC/USDT or *USDT")
+    return symbol
+
+
+def _split_pairs(value: Any) -> Any:
+    """Let a table be written as `A=B, C=D` where there is only text."""
+    if not isinstance(value, str):
+        return value
+    pairs = [part.partition("=") for part in _split(value)]
+    if wrong := [name for name, equals, _ in pairs if not equals]:
+        raise ValueError(f"{wrong[0]!r} has no value; expected NAME=SYMBOL, as in PEPE/USDT=1000PEPEUSDT")
+    return {name: symbol for name, _, symbol in pairs}
+
+
+def _overrides(values: dict[str, str]) -> dict[str, str]:
+    for name, symbol in values.items():
+        try:
+            parse_override(symbol)
+        except DataValidation as error:
+            raise ValueError(f"{name}: {error.message}") from None
+    return {_symbol(name): symbol.strip().upper() for name, symbol in values.items()}
 
 
 def _names(values: list[str]) -> list[str]:
@@ -75,7 +110,11 @@ def base_url(value: str) -> str:
 Port = Annotated[int, Field(ge=0, le=65535)]
 """A TCP port; 0 lets the system choose a free one."""
 Symbols = Annotated[list[str], BeforeValidator(_split), AfterValidator(_symbols)]
-"""Instruments in the venue's spelling, upper case, each once."""
+"""Instruments by the venue's symbol or by name, or patterns, upper case, each once."""
+Patterns = Annotated[list[str], BeforeValidator(_split), AfterValidator(_symbols)]
+"""Patterns on symbols or names: `*`, `?`, `[…]`."""
+Overrides = Annotated[dict[str, str], BeforeValidator(_split_pairs), AfterValidator(_overrides)]
+"""Name → the venue's symbol, or `SYMBOL*FACTOR`."""
 Names = Annotated[list[str], BeforeValidator(_split), AfterValidator(_names)]
 """Names of venues, each once."""
 LogLevel = Annotated[str, BeforeValidator(_log_level)]

@@ -122,7 +122,7 @@ def _walk(model: type[BaseModel], prefix: Path) -> Iterator[Key]:
     for name, field in model.model_fields.items():
         path = (*prefix, name)
         annotation = field.annotation
-        if get_origin(annotation) is dict:
+        if get_origin(annotation) is dict and get_args(annotation)[1] is not str:
             yield from _walk(get_args(annotation)[1], (*path, ANY))
         elif isinstance(annotation, type) and issubclass(annotation, BaseModel):
             yield from _walk(annotation, path)

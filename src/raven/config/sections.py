@@ -9,7 +9,7 @@ from typing import Literal
 
 from pydantic import SecretStr
 
-from raven.config.fields import BaseUrl, LogLevel, Names, Port, Section, Symbols, setting
+from raven.config.fields import BaseUrl, LogLevel, Names, Overrides, Patterns, Port, Section, Symbols, setting
 
 __all__ = [
     "CitadelSettings",
@@ -63,7 +63,13 @@ class FeedsSettings(Section):
     """What is collected, and how connections to exchanges behave."""
 
     venues: Names = setting([], "Venues to collect from; each may have a section `[venues.<name>]`.")
-    symbols: Symbols = setting([], "Symbols to collect from every venue at all times; others start on demand.")
+    symbols: Symbols = setting(
+        [], "What to collect from every venue at all times; the rest starts on demand. Symbols (`BTCUSDT`), names "
+        "(`BTC/USDT`, each venue has its own symbol for it) or patterns (`*/USDT`: all that trade when the server "
+        "starts).",
+    )  # fmt: skip
+    include: Patterns = setting([], "Only what matches one of these patterns may be collected; empty: everything.")
+    exclude: Patterns = setting([], "What matches one of these patterns is never collected, e.g. `*DOWNUSDT`.")
     exchange_ws_url: BaseUrl = setting("", "WebSocket base of the venue, when exactly one is collected from.")
     order_book_depth: int = setting(20, "Levels per side in a published book.", unit="levels", ge=1, le=1000)
     reconnect_delay_ms: int = setting(1000, "First pause before reconnecting; doubles, with jitter.", unit="ms", ge=1)
@@ -101,6 +107,12 @@ class VenueSettings(Section):
     ws_url: BaseUrl = setting("", "WebSocket base; empty for the venue's documented one. Routes are appended.")
     rest_url: BaseUrl = setting("", "REST base; empty for the venue's documented one.")
     symbols: Symbols = setting([], "Symbols of this venue, in addition to `feeds.symbols`.")
+    include: Patterns = setting([], "In place of `feeds.include`, for this venue.")
+    exclude: Patterns = setting([], "In addition to `feeds.exclude`, for this venue.")
+    overrides: Overrides = setting(
+        {}, "What this venue calls an instrument, where its own list does not tell: `\"SHIB/USDT\" = "
+        "\"SHIB1000USDT*1000\"` (the factor may be left out).",
+    )  # fmt: skip
     limits: VenueLimits = setting(VenueLimits(), "The venue's limits.")
 
 

@@ -68,12 +68,18 @@ class Settings(Section):
     def venue(self, name: str) -> VenueSettings:
         """Return what applies to one venue: its own section, completed by `[feeds]`.
 
-        `symbols` are those of `[feeds]` and then its own; `ws_url` falls back on `feeds.exchange_ws_url`. An empty URL
-        means the venue's documented one.
+        `symbols` and `exclude` are those of `[feeds]` and then its own; `include` and `ws_url` are its own, else those
+        of `[feeds]`. An empty URL means the venue's documented one.
         """
-        own = self.venues.get(name, VenueSettings())
-        symbols = list(dict.fromkeys([*self.feeds.symbols, *own.symbols]))
-        return own.model_copy(update={"symbols": symbols, "ws_url": own.ws_url or self.feeds.exchange_ws_url})
+        own, feeds = self.venues.get(name, VenueSettings()), self.feeds
+        return own.model_copy(
+            update={
+                "symbols": list(dict.fromkeys([*feeds.symbols, *own.symbols])),
+                "include": own.include or feeds.include,
+                "exclude": list(dict.fromkeys([*feeds.exclude, *own.exclude])),
+                "ws_url": own.ws_url or feeds.exchange_ws_url,
+            }
+        )
 
     def service(self, name: str) -> ServiceSettings:
         """Return what is said about one service that runs alone."""

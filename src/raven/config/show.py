@@ -8,6 +8,7 @@ from typing import Any
 from pydantic import BaseModel, SecretStr
 
 from raven.config.load import Loaded
+from raven.config.schema import find
 from raven.config.secrets import MASK, mask_url
 
 __all__ = ["render"]
@@ -29,7 +30,7 @@ def _section(model: BaseModel, path: tuple[str, ...], loaded: Loaded, lines: lis
         value = getattr(model, name)
         if isinstance(value, BaseModel):
             nested.append((name, value))
-        elif isinstance(value, dict):
+        elif isinstance(value, dict) and find((*path, name)) is None:
             nested += [(f"{name}.{key}", entry) for key, entry in value.items()]
         else:
             own.append((name, value))
@@ -52,6 +53,8 @@ def _literal(value: Any) -> str:
         case str():
             text = mask_url(value) if "://" in value else value
             return json.dumps(text, ensure_ascii=False)
+        case dict():
+            return "{" + ", ".join(f"{_literal(key)} = {_literal(item)}" for key, item in value.items()) + "}"
         case list():
             return "[" + ", ".join(_literal(item) for item in value) + "]"
         case _:

@@ -7,7 +7,8 @@ requests of different clients never wait for each other, however long a symbol t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Collection, Coroutine, Iterable, Mapping
+from dataclasses import replace
 from typing import Any
 
 from raven.clock import Clock, SystemClock
@@ -16,7 +17,8 @@ from raven.fanout.answers import ending, subscribed, unsubscribed
 from raven.fanout.clients import Client, Held, Roster, Stream
 from raven.fanout.filters import Delivery
 from raven.fanout.limits import Limits
-from raven.fanout.locate import Failures, locate
+from raven.fanout.locate import Failures, Found, locate
+from raven.fanout.names import names_of
 from raven.fanout.past import PastSender, attach
 from raven.fanout.ports import Collector, History, Streams
 from raven.fanout.refusal import Refused, Status, Unobtainable, unobtainable
@@ -104,7 +106,7 @@ class Fanout:
         self._begin(client)
         try:
             async with client.lock:
-                gone = {topic for topic in client.topics() if _named(topic, symbols, kinds)}
+                gone = self._named(client.topics(), symbols, kinds)
                 for topic in gone & client.standing.keys():
                     del client.standing[topic]
                     await self._release(client.holder, topic)
@@ -246,7 +248,7 @@ class Fanout:
                     symbols, kinds = parse_unsubscribe(request, self._limits)
                     client = await self._join(stream, request.client_id)
                     async with client.lock:
-                        await self._drop(stream, {topic for topic in stream.held if _named(topic, symbols, kinds)})
+                        await self._drop(stream, self._named(stream.held, symbols, kinds))
                 else:
                     self._limits.check_client_id(request.client_id)
                     await self._join(stream, request.client_id)
@@ -272,9 +274,8 @@ class Fanout:
                         "least one symbol, like 'BTCUSDT' (or '*'), and one data type",
                     )
                 return
-            topics, failures = await self._locate(wish, client)
-            if not failures:
-                failures = await self._hold_all(stream, topics)
+            found = await self._locate(wish, client)
+            failures = found.failures or await self._hold_all(stream, found.topics)
             if failures:
                 # A stream has no answer to put this in, and saying nothing would be a silent hole.
                 raise ending(failures)
@@ -293,9 +294,9 @@ class Fanout:
         return client
 
     async def _add_standing(self, client: Client, wish: Wish) -> Answer:
-        topics, failures = await self._locate(wish, client)
-        ids = await self._acquire_all(client.holder, topics, failures)
-        obtained = {topic: topics[topic] for topic in topics if topic in ids}
+        found = await self._locate(wish, client)
+        ids = await self._acquire_all(client.holder, found.topics, found.failures)
+        obtained = {topic: delivery for topic, delivery in found.topics.items() if topic in ids}
         client.standing.update(obtained)
         client.batch = client.batch if wish.filters.batch is None else wish.filters.batch
         client.heartbeat_ms = client.heartbeat_ms if wish.filters.heartbeat_ms is None else wish.filters.heartbeat_ms
@@ -305,13 +306,26 @@ class Fanout:
             if lost:
                 refusal = ending(lost)
                 self._refuse(stream, refusal.status, refusal.message)
-        return subscribed(client.client_id, obtained, failures, len(client.streams), self._interest_ttl_s)
+        answer = subscribed(client.client_id, obtained, found.failures, len(client.streams), self._interest_ttl_s)
+        return replace(answer, message="; ".join((answer.message, *found.notes)))
 
-    async def _locate(self, wish: Wish, client: Client) -> tuple[dict[Topic, Delivery], Failures]:
-        topics, failures = await locate(self._collector, wish, self._start_timeout_s)
+    async def _locate(self, wish: Wish, client: Client) -> Found:
+        found = await locate(self._collector, wish, self._start_timeout_s)
         held = client.topics()
-        self._limits.check_topics(client.client_id, len(held), len(topics.keys() - held))
-        return topics, failures
+        self._limits.check_topics(client.client_id, len(held), len(found.topics.keys() - held))
+        return found
+
+    def _named(self, topics: Iterable[Topic], symbols: Collection[str], kinds: Collection[int]) -> set[Topic]:
+        """Return the topics that an unsubscribe request names; no symbols and no kinds name all."""
+        names = names_of(self._collector)
+        wanted = {
+            venue: {names.known_as(venue, text) for text in symbols} for venue in {topic.venue for topic in topics}
+        }
+        return {
+            topic
+            for topic in topics
+            if (not symbols or topic.symbol in wanted[topic.venue]) and (not kinds or topic.data_type in kinds)
+        }
 
     async def _hold_all(self, stream: Stream, topics: Mapping[Topic, Delivery]) -> Failures:
         """Let a stream read topics; what it reads already gets the new options and keeps its place."""
@@ -413,7 +427,3 @@ class Fanout:
         task = asyncio.get_running_loop().create_task(work)
         owner.add(task)
         task.add_done_callback(owner.discard)
-
-
-def _named(topic: Topic, symbols: frozenset[str], kinds: frozenset[int]) -> bool:
-    return (not symbols or topic.symbol in symbols) and (not kinds or topic.data_type in kinds)

@@ -16,6 +16,7 @@ from raven.errors import ConfigurationError, DataValidation, InternalError
 from raven.ingest.engine_host import EngineHost
 from raven.ingest.feed import VenueFeed
 from raven.ingest.settings import IngestSettings
+from raven.instruments import Instrument
 from raven.observe import get_logger
 from raven.topics import DataType, Topic
 
@@ -64,6 +65,7 @@ class Collections:
     async def acquire(self, holder: str, venue: str, symbol: str, data_type: DataType, depth: int = 0) -> int:
         """Hold a collection and return the hub's topic id; for a book, of the tier that has `depth` levels.
 
+        `symbol` is the venue's own; see `resolve`.
         Raises: ConfigurationError for a venue that is not configured, DataValidation for a symbol or data type that
         the venue does not have, or when too much is collected already.
         """
@@ -94,6 +96,21 @@ class Collections:
         if topic_id is None:
             raise InternalError(f"the engine has no topic {topic}, though it collects it")
         return topic_id
+
+    async def resolve(self, venue: str, text: str) -> Instrument:
+        """Return the instrument that a symbol or name means on a venue; fetches the venue's list if it must.
+
+        Raises: ConfigurationError for a venue that is not configured, DataValidation naming the nearest symbols.
+        """
+        feed = self.feed(venue)
+        await feed.look_up(text, _LIST_WAIT_S)
+        return feed.listed.resolve(text)
+
+    async def matching(self, venue: str, pattern: str) -> list[Instrument]:
+        """Return what a pattern means on a venue: everything that trades there and may be collected, as listed now."""
+        feed = self.feed(venue)
+        await feed.wait_listed(_LIST_WAIT_S)
+        return feed.listed.matching(pattern)
 
     async def offers(self, venue: str, symbol: str, data_type: DataType) -> bool:
         """Say whether a venue lists a symbol and has this kind of data for it; without a list it is believed to.
@@ -149,7 +166,7 @@ class Collections:
         return feed
 
     def _check(self, feed: VenueFeed, topic: Topic) -> None:
-        feed.check_symbol(topic.symbol)
+        feed.listed.resolve(topic.symbol)
         if not feed.venue.streams(topic.symbol, topic.data_type):
             raise DataValidation(f"{topic.venue} has no {topic.data_type.name} for {topic.symbol}")
         if len(self._collections) >= self._settings.max_topics:
@@ -168,7 +185,7 @@ class Collections:
         known = self._instruments.get(key)
         if known is not None:
             return known
-        listed = feed.check_symbol(symbol)
+        listed = feed.listed.resolve(symbol)
         number = self._engine.add_instrument(
             feed.handle,
             symbol,

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from difflib import get_close_matches
 from typing import Any
 
 from raven.clock import Clock
-from raven.errors import DataValidation, RateLimited, RavenError
+from raven.errors import RateLimited, RavenError
 from raven.ingest.budgets import Budgets
 from raven.ingest.capture import Capture
 from raven.ingest.engine_port import BookEngine
@@ -19,8 +17,9 @@ from raven.ingest.settings import IngestSettings, VenuePlan
 from raven.ingest.shard import Shard, ShardContext
 from raven.ingest.snapshots import SnapshotQueue
 from raven.ingest.watchdog import Watch, Watchdog
+from raven.instruments import Instrument, Listing, Selection
 from raven.observe import get_logger, record_connected, record_disconnected
-from raven.ports import Instrument, Stream, Venue
+from raven.ports import Stream, Venue
 from raven.resilience.backoff import Backoff
 from raven.resilience.pacing import Pacer
 from raven.topics import DataType
@@ -33,8 +32,6 @@ _FIVE_MINUTES_S = 300.0
 # A symbol that is not on the list may have been listed since. Asking anew costs weight, and reading the answer of a
 # large venue holds the loop for some 0.1 s, so it happens on demand only.
 _LIST_AGAIN_S = 60.0
-# What may be asked of a venue whose list is not known: letters and digits of any script, and what joins them.
-_PLAUSIBLE_SYMBOL = re.compile(r"[\w.:-]{1,64}")
 
 
 class VenueFeed:
@@ -56,8 +53,10 @@ class VenueFeed:
         self.handle = handle
         """The engine's handle of the venue."""
         self.shards: list[Shard] = []
-        self.listed: Mapping[str, Instrument] = {}
-        """Symbols of the venue; empty until its list could be fetched."""
+        self._plan = plan
+        self.listed = self._listing({})
+        """What the venue has; empty until its list could be fetched. Replaced and never changed, so other threads may
+        read it."""
         weight = plan.request_weight_per_minute or limits.request_weight_per_minute
         self._settings = settings
         self._clock = clock
@@ -121,7 +120,8 @@ class VenueFeed:
             self._list_wanted.clear()
             try:
                 body = await self._rest.get(self.venue.instruments_request())
-                self.listed, weight = self.venue.instruments(body)
+                instruments, weight = self.venue.instruments(body)
+                self.listed = self._listing(instruments)
                 if weight and not self._fixed_weight:
                     self._rest.budget.set_weight_per_minute(weight)
                 self._listed_once.set()
@@ -138,10 +138,18 @@ class VenueFeed:
             self._listed_at = self._clock.monotonic()
             await self._list_wanted.wait()
 
-    async def look_up(self, symbol: str, seconds: float) -> None:
-        """Make sure that the list is known and, when it lacks the symbol, not older than a minute; wait so long."""
+    def _listing(self, instruments: Mapping[str, Instrument]) -> Listing:
+        plan = self._plan
+        return Listing(self.venue.name, instruments, plan.overrides, Selection(plan.include, plan.exclude))
+
+    async def look_up(self, text: str, seconds: float) -> None:
+        """Make sure that the list is known and, when it lacks a symbol or name, not older than a minute; wait so
+        long.
+        """
         await self.wait_listed(seconds)
-        if symbol in self.listed or not self.listed or self._clock.monotonic() - self._listed_at < _LIST_AGAIN_S:
+        if not self.listed or self.listed.known_as(text) in self.listed:
+            return
+        if self._clock.monotonic() - self._listed_at < _LIST_AGAIN_S:
             return
         self._listed_once.clear()
         self._list_wanted.set()
@@ -161,27 +169,11 @@ class VenueFeed:
             self._gave_up_waiting = True
             log.warning("collecting without the list of symbols", venue=self.venue.name, waited_s=seconds)
 
+    async def until_listed(self) -> None:
+        """Wait until the venue's symbols are known, however long that takes."""
+        await self._listed_once.wait()
+
     # --- streams ----------------------------------------------------------------------------------------------------
-
-    def check_symbol(self, symbol: str) -> Instrument:
-        """Return what the venue says of a symbol; without a list every symbol that could be one is believed.
-
-        Raises: DataValidation naming the nearest symbols.
-        """
-        known = self.listed.get(symbol)
-        if known is not None:
-            return known
-        if not self.listed:
-            if not _PLAUSIBLE_SYMBOL.fullmatch(symbol):
-                raise DataValidation(f"{symbol[:80]!r} cannot be a symbol of {self.venue.name}; expected e.g. BTCUSDT")
-            return Instrument(symbol, 0, 0)
-        near = self.similar(symbol)
-        hint = f"did you mean {', '.join(near)}?" if near else "see the venue's list of symbols"
-        raise DataValidation(f"{self.venue.name} has no symbol {symbol!r}; {hint}")
-
-    def similar(self, symbol: str) -> list[str]:
-        """Return up to three listed symbols that look like this one; from any thread."""
-        return get_close_matches(symbol, self.listed, n=3)
 
     async def capture_book(self, symbol: str) -> None:
         """Ask for a book for the capture alone. Raises: see `RestClient.get`."""

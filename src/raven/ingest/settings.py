@@ -73,7 +73,12 @@ class VenuePlan:
     ws_url: str = ""
     rest_url: str = ""
     symbols: tuple[str, ...] = ()
-    """Collected at all times."""
+    """Collected at all times: symbols, names or patterns; see `raven.instruments`."""
+    include: tuple[str, ...] = ()
+    """Patterns of what may be collected; empty for everything."""
+    exclude: tuple[str, ...] = ()
+    overrides: dict[str, str] = field(default_factory=dict)
+    """Name → symbol of this venue, before what the venue's list says."""
     streams_per_connection: int = 0
     """0: the venue's documented limit, as for the others."""
     messages_per_second: float = 0.0

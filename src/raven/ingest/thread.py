@@ -24,6 +24,7 @@ from raven.ingest.engine_host import EngineHost
 from raven.ingest.feed import VenueFeed, with_options
 from raven.ingest.quarantine import Quarantine
 from raven.ingest.settings import EngineSettings, IngestSettings, VenuePlan
+from raven.instruments import Instrument, is_pattern, plain
 from raven.observe import get_logger, record_error, record_loop
 from raven.ports import Venue
 from raven.resilience.bans import Bans
@@ -62,6 +63,10 @@ class Ingest:
         self.engine = Engine(hub, **options)
         self.feeds: dict[str, VenueFeed] = {}
         self.plans = [plan for _, plan in venues]
+        self._configured = {
+            plan.name: tuple(plain(text) for text in plan.symbols if not is_pattern(text)) for plan in self.plans
+        }
+        """What is collected at all times, by the venue's symbols; guessed until the venue's list is known."""
         self._factories = venues
         self._ring_bytes: int = ring_bytes
         self._clock = clock or SystemClock()
@@ -152,14 +157,49 @@ class Ingest:
         return [(self.feeds[one.venue], one.symbol) for one in topics if one.data_type is DataType.ORDERBOOK]
 
     async def _collect_configured(self, plan: VenuePlan) -> None:
-        for symbol in plan.symbols:
-            for data_type in CONFIGURED_TYPES:
-                try:
-                    await self.collections.acquire(CONFIGURED, plan.name, symbol, data_type)
-                except Exception as error:
-                    # A wrong symbol in the configuration must not keep the others from being collected.
-                    record_error(error, f"collecting {symbol} from {plan.name}")
-                    break
+        feed = self.feeds[plan.name]
+        while True:
+            symbols = await self._configured_symbols(plan)
+            is_guess = not feed.listed
+            for gone in set(self._configured[plan.name]).difference(symbols):
+                for data_type in CONFIGURED_TYPES:
+                    self.collections.release(CONFIGURED, plan.name, gone, data_type)
+            self._configured[plan.name] = tuple(symbols)
+            for symbol in symbols:
+                await self._collect_symbol(plan.name, symbol)
+            if not is_guess:
+                return
+            # Without the venue's list a name is a guess, and a pattern stands for nothing.
+            await feed.until_listed()
+
+    async def _collect_symbol(self, venue: str, symbol: str) -> None:
+        for data_type in CONFIGURED_TYPES:
+            try:
+                await self.collections.acquire(CONFIGURED, venue, symbol, data_type)
+            except Exception as error:
+                # A wrong symbol in the configuration must not keep the others from being collected.
+                record_error(error, f"collecting {symbol} from {venue}")
+                break
+
+    async def _configured_symbols(self, plan: VenuePlan) -> list[str]:
+        """Return the venue's symbols for what the configuration names, each once, without what cannot be had."""
+        found: dict[str, None] = {}
+        for text in plan.symbols:
+            try:
+                if is_pattern(text):
+                    matches = await self.collections.matching(plan.name, text)
+                    log.info("symbols chosen", venue=plan.name, pattern=text, symbols=len(matches))
+                    found |= dict.fromkeys(one.symbol for one in matches)
+                else:
+                    one = await self.collections.resolve(plan.name, text)
+                    if one.factor > 1:
+                        log.info(
+                            "a unit of several", venue=plan.name, symbol=one.symbol, name=one.name, factor=one.factor
+                        )
+                    found[one.symbol] = None
+            except Exception as error:
+                record_error(error, f"collecting {text} from {plan.name}")
+        return list(found)
 
     async def _watch_lag(self) -> None:
         clock = self._clock
@@ -202,8 +242,13 @@ class Ingest:
         return [plan.name for plan in self.plans]
 
     def symbols(self, venue: str) -> Sequence[str]:
-        """Name the symbols that are configured for a venue."""
-        return next((plan.symbols for plan in self.plans if plan.name == venue), ())
+        """Name the symbols that are configured for a venue, as the venue writes them."""
+        return self._configured.get(venue, ())
+
+    def known_as(self, venue: str, text: str) -> str:
+        """Return the venue's symbol for a symbol or name as far as it is known now; see `Listing.known_as`."""
+        feed = self.feeds.get(venue)
+        return plain(text) if feed is None else feed.listed.known_as(text)
 
     async def offers(self, venue: str, symbol: str, data_type: DataType) -> bool:
         """Say whether a venue lists a symbol and has this kind of data for it.
@@ -215,6 +260,14 @@ class Ingest:
             return True
         return await self.call(self.collections.offers(venue, symbol, data_type))
 
+    async def resolve(self, venue: str, text: str) -> Instrument:
+        """Return the instrument that a symbol or name means on a venue; see `Collections.resolve`."""
+        listed = self.collections.feed(venue).listed
+        # As above: what is on the list needs no hop.
+        if listed.known_as(text) in listed:
+            return listed.resolve(text)
+        return await self.call(self.collections.resolve(venue, text))
+
     async def release(self, holder: str, venue: str, symbol: str, data_type: DataType) -> None:
         """See `Collections.release`."""
         await self.call(_run_now(lambda: self.collections.release(holder, venue, symbol, data_type)))
@@ -222,11 +275,6 @@ class Ingest:
     async def release_all(self, holder: str) -> None:
         """See `Collections.release_all`."""
         await self.call(_run_now(lambda: self.collections.release_all(holder)))
-
-    def similar(self, venue: str, symbol: str) -> Sequence[str]:
-        """Name up to three symbols that a venue lists and that look like this one."""
-        feed = self.feeds.get(venue)
-        return feed.similar(symbol.upper()) if feed is not None else ()
 
     def collected(self) -> list[Collected]:
         """List what is collected, sorted; the status says what the engine and the connections know."""

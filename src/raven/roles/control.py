@@ -12,8 +12,10 @@ from collections.abc import Iterable, Sequence
 from raven.errors import RavenError
 from raven.fanout import CollectionRow, Collector, Limits, Refused, Status, Unobtainable
 from raven.fanout.dialect import Dialect
+from raven.fanout.names import names_of, note
 from raven.fanout.refusal import nearest, shorten, unobtainable
 from raven.fanout.subscriptions import START_TIMEOUT_S
+from raven.instruments import Instrument
 from raven.observe import get_logger
 from raven.topics import Collected, StreamKind, Topic
 
@@ -39,14 +41,16 @@ class CollectorControl:
         start_timeout_s: float = START_TIMEOUT_S,
     ) -> None:
         self._collector = collector
+        self._names = names_of(collector)
         self._dialect = dialect
         self._limits = limits or Limits()
         self._start_timeout_s = start_timeout_s
 
     async def start(self, symbol: str, venue: str, kind: StreamKind) -> str:
         """Collect a symbol until it is stopped. All of it or, when something of it cannot be had, nothing."""
-        venue, symbol = self._venue(venue), self._symbol(symbol)
-        wanted = [Topic(venue, symbol, data_type) for data_type in self._dialect.collected(kind)]
+        venue, kinds = self._venue(venue), self._dialect.collected(kind)
+        instrument = await self._instrument(venue, symbol)
+        wanted = [Topic(venue, instrument.symbol, data_type) for data_type in kinds]
         held = self._held()
         fresh = [topic for topic in wanted if topic not in held]
         self._limits.check_topics(CONTROL, len(held), len(fresh))
@@ -59,21 +63,21 @@ class CollectorControl:
             for topic in begun:
                 await self._release(topic)
             raise
-        names = _names(wanted)
+        names, said = _names(wanted), note(symbol, venue, instrument)
         if not fresh:
             return f"{names} was started before"
         log.info("started by hand", topics=[topic.name for topic in fresh])
-        return f"collecting {names}"
+        return f"collecting {names}{said and f'; {said}'}"
 
     async def stop(self, symbol: str, venue: str, kind: StreamKind) -> str:
         """Let go of what was started of a symbol; without a venue at every one, without a kind of every kind."""
         venue = self._venue(venue) if venue else ""
-        symbol = self._symbol(symbol)
+        self._limits.check_symbol(symbol)
         kinds = () if kind == StreamKind.UNSPECIFIED else self._dialect.collected(kind)
         mine = [
             topic
             for topic in self._held()
-            if topic.symbol == symbol and venue in ("", topic.venue) and (not kinds or topic.data_type in kinds)
+            if self._means(symbol, topic) and venue in ("", topic.venue) and (not kinds or topic.data_type in kinds)
         ]
         if not mine:
             raise Refused(Status.NOT_FOUND, self._why_not(symbol, venue))
@@ -102,9 +106,19 @@ class CollectorControl:
 
     # --- inside -------------------------------------------------------------------------------------------------
 
-    def _symbol(self, symbol: str) -> str:
+    async def _instrument(self, venue: str, symbol: str) -> Instrument:
         self._limits.check_symbol(symbol)
-        return symbol.upper()
+        try:
+            async with asyncio.timeout(self._start_timeout_s):
+                return await self._names.resolve(venue, symbol)
+        except RavenError as error:
+            raise unobtainable(error) from error
+        except TimeoutError:
+            late = f"{venue} did not say within {self._start_timeout_s:g} s whether it has {shorten(symbol)}; ask again"
+            raise Unobtainable(late, Status.UNAVAILABLE) from None
+
+    def _means(self, symbol: str, topic: Topic | CollectionRow) -> bool:
+        return topic.symbol == self._names.known_as(topic.venue, symbol)
 
     def _venue(self, venue: str) -> str:
         venues = list(self._collector.venues())
@@ -135,15 +149,16 @@ class CollectorControl:
         await self._collector.release(CONTROL, topic.venue, topic.symbol, topic.data_type)
 
     def _why_not(self, symbol: str, venue: str) -> str:
-        rows = [row for row in self.collections() if row.symbol == symbol and venue in ("", row.venue)]
+        rows = [row for row in self.collections() if self._means(symbol, row) and venue in ("", row.venue)]
         if rows:
             holders = sum(row.subscribers for row in rows)
             return (
-                f"{symbol} was not started by hand, so it cannot be stopped by hand; {_count(holders)} it and it ends "
-                "when nobody does"
+                f"{symbol.upper()} was not started by hand, so it cannot be stopped by hand; {_count(holders)} it and "
+                "it ends when nobody does"
             )
-        known = nearest(symbol, (row.symbol for row in self.collections()))
-        return f"{symbol} is not collected{f' from {venue}' if venue else ''}{known}; see ListCollections for what is"
+        asked = symbol.upper()
+        known = nearest(asked, (row.symbol for row in self.collections()))
+        return f"{asked} is not collected{f' from {venue}' if venue else ''}{known}; see ListCollections for what is"
 
     def _rest(self, topics: Iterable[Topic]) -> str:
         """Say what becomes of topics that control has let go of."""

@@ -176,7 +176,7 @@ def test_version_is_printed(ran: Ran, monkeypatch: pytest.MonkeyPatch, capsys: p
         (["--replay", "nowhere.gz"], "nowhere.gz is not a file"),
         (["--config", "nowhere.toml"], "nowhere.toml does not exist"),
         (["--log-level", "loud"], "expected one of trace, debug, info, warn, error"),
-        (["--symbols", "BTC/USDT"], "is not a symbol"),
+        (["--symbols", "BTC|USDT"], "is not a symbol"),
     ],
 )
 def test_wrong_options_end_with_code_2_and_a_way_out(

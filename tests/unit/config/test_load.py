@@ -1,8 +1,9 @@
+import tomllib
 from pathlib import Path
 
 import pytest
 
-from raven.config import Loaded, load
+from raven.config import Loaded, load, render
 from raven.errors import ConfigurationError
 
 FLAT_YAML = """\
@@ -112,7 +113,9 @@ def test_database_is_another_name_of_influx(tmp_path: Path) -> None:
         ("a.json", "{}", r"ends in \.json; expected \.toml, \.yaml or \.yml"),
         ("a.toml", "[venues.BINANCE]\nsymbols = []\n", r"venues\.BINANCE"),
         ("a.toml", "[feeds]\nsymbols = ['BTC USDT']\n", r"'BTC USDT' is not a symbol"),
-        ("a.toml", "[feeds]\nsymbols = ['a*']\n", r"'a\*' is not a symbol"),
+        ("a.toml", "[feeds]\nsymbols = ['a|b']\n", r"'a\|b' is not a symbol"),
+        ("a.toml", "[feeds]\nexclude = ['a b']\n", r"'a b' is not a symbol"),
+        ("a.toml", "[venues.x.overrides]\n'A/B' = 'C D'\n", r"A/B: 'C D' is no symbol of a venue"),
         ("a.toml", "[monitoring]\nlog_level = 'loud'\n", r"expected one of trace, debug, info, warn, error"),
         ("a.toml", "[redis]\nurl = 'localhost'\n", r"redis\.url .* not a URL"),
     ],
@@ -223,6 +226,31 @@ def test_a_host_with_the_name_of_a_route_stays(tmp_path: Path, written: str, bas
     settings = load_here(tmp_path, RAVEN__VENUES__X__WS_URL=written).settings
 
     assert settings.venue("x").ws_url == base
+
+
+def test_a_venue_chooses_from_what_it_has_and_says_what_it_calls_it(tmp_path: Path) -> None:
+    text = (
+        "[feeds]\nsymbols = ['btc/usdt', '*/USDC']\ninclude = ['*USDT']\nexclude = ['A*']\n"
+        "[venues.x]\ninclude = ['*']\nexclude = ['B?']\n[venues.x.overrides]\n'shib/usdt' = 'shib1000usdt*1000'\n"
+    )
+    settings = load(write(tmp_path, "a.toml", text), env={}, cwd=tmp_path).settings
+
+    x, y = settings.venue("x"), settings.venue("y")
+
+    assert x.symbols == y.symbols == ["BTC/USDT", "*/USDC"]
+    assert (x.include, x.exclude) == (["*"], ["A*", "B?"])
+    assert (y.include, y.exclude) == (["*USDT"], ["A*"])
+    assert (x.overrides, y.overrides) == ({"SHIB/USDT": "SHIB1000USDT*1000"}, {})
+
+
+def test_an_override_fits_into_the_environment_and_is_printed_as_it_can_be_read(tmp_path: Path) -> None:
+    env = {"RAVEN__VENUES__X__OVERRIDES": "PEPE/USDT=1000PEPEUSDT, A/B=AB"}
+    loaded = load(env=env, cwd=tmp_path)
+
+    printed = render(loaded)
+
+    assert loaded.settings.venue("x").overrides == {"PEPE/USDT": "1000PEPEUSDT", "A/B": "AB"}
+    assert tomllib.loads(printed)["venues"]["x"]["overrides"] == loaded.settings.venue("x").overrides
 
 
 def test_a_venue_hears_the_symbols_of_feeds_and_its_own(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from raven._core import Engine, Hub
 from raven.errors import ConfigurationError, DataValidation, InternalError
 from raven.ingest.collections import Collections
 from raven.ingest.settings import IngestSettings
-from raven.ports import Instrument
+from raven.instruments import Instrument, Listing
 from raven.testing import ManualClock
 from raven.topics import DataType
 from raven.venues.binance import usdm
@@ -34,18 +34,13 @@ class Feed:
         self.venue = usdm()
         self.handle = handle
         self.snapshots = Snapshots()
-        self.listed = {name: Instrument(name, 1, 3) for name in (SYMBOL, "ETHUSDT")}
+        self.listed = Listing(VENUE, {name: Instrument(name, 1, 3) for name in (SYMBOL, "ETHUSDT")})
         self.told: list[tuple[str, str, DataType]] = []
         self.list_is_there = asyncio.Event()
         self.list_is_there.set()
 
     async def look_up(self, symbol: str, seconds: float) -> None:
         await self.list_is_there.wait()
-
-    def check_symbol(self, symbol: str) -> Instrument:
-        if symbol not in self.listed:
-            raise DataValidation(f"no symbol {symbol!r}")
-        return self.listed[symbol]
 
     def add(self, symbol: str, instrument: int, data_type: DataType) -> None:
         self.told.append(("add", symbol, data_type))

@@ -13,7 +13,8 @@ from raven.ingest import feed as feed_module
 from raven.ingest.budgets import Budgets
 from raven.ingest.feed import VenueFeed
 from raven.ingest.settings import IngestSettings, VenuePlan
-from raven.ports import Instrument, Request
+from raven.instruments import Instrument
+from raven.ports import Request
 from raven.resilience.bans import Bans
 from raven.testing import ManualClock
 from raven.topics import DataType
@@ -152,9 +153,9 @@ async def test_an_unknown_symbol_is_answered_with_the_nearest(clock: ManualClock
     feed.start()
     await feed.look_up("BTCUSD", 5)
 
-    with pytest.raises(DataValidation, match=r"no symbol 'BTCUSD'; did you mean BTCUSDT, BTCUSDC, "):
-        feed.check_symbol("BTCUSD")
-    assert feed.check_symbol("BTCUSDT") == LISTED["BTCUSDT"]
+    with pytest.raises(DataValidation, match=r"no symbol 'BTCUSD'; did you mean BTCUSDT, BTCUSDC"):
+        feed.listed.resolve("BTCUSD")
+    assert feed.listed.resolve("BTCUSDT") == LISTED["BTCUSDT"]
     await feed.stop()
 
 
@@ -171,7 +172,7 @@ async def test_a_symbol_that_was_listed_since_is_found(clock: ManualClock, engin
 
     # One question a minute at most, whatever people ask for.
     assert rest.asked == 2
-    assert feed.check_symbol("NEWUSDT").symbol == "NEWUSDT"
+    assert feed.listed.resolve("NEWUSDT").symbol == "NEWUSDT"
     await feed.stop()
 
 
@@ -186,10 +187,10 @@ async def test_without_a_list_collecting_goes_on_and_only_the_first_one_waits(cl
 
     await asyncio.wait_for(feed.look_up("ETHUSDT", 5), 1)
 
-    assert feed.check_symbol("BTCUSDT") == Instrument("BTCUSDT", 0, 0)
+    assert feed.listed.resolve("BTCUSDT") == Instrument("BTCUSDT", 0, 0)
     for strange in ("", "A&B=C", "A B", "A/../B", "X" * 65, "A\n"):
         with pytest.raises(DataValidation, match="cannot be a symbol"):
-            feed.check_symbol(strange)
+            feed.listed.resolve(strange)
     await feed.stop()
 
 
