@@ -8,8 +8,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from raven.fanout import FILTERS, Limits
+from raven.fanout.data_types import NOT_SERVED
+from raven.fanout.dialect import SOURCE
 from raven.fanout.subscriptions import HEARTBEAT_TIMEOUT_S, INTEREST_TTL_S, START_TIMEOUT_S
 from raven.serve.history import AT_ONCE, MOST_WAITING, PIECE_TIMEOUT_S
+from raven.topics import StreamKind
 
 PROTO = Path(__file__).resolve().parents[3] / "proto"
 FILES = ("subscription.proto", "market_data.proto", "control.proto")
@@ -56,9 +59,9 @@ with the status.
 | status | when |
 |---|---|
 | INVALID_ARGUMENT | empty symbols or data types, unknown data type, filter, value or venue, a text too long |
-| NOT_FOUND | (streams) no configured venue has the symbol, or not this kind of data for it |
+| NOT_FOUND | (streams, Control) no configured venue has the symbol, or not this kind of data for it; nothing to stop |
 | RESOURCE_EXHAUSTED | a quota below is used up, a message is larger than 4 MiB, or `overflow = disconnect` struck |
-| UNIMPLEMENTED | `GetHistoricalData` and filter `start` without a journal; WALLET_UPDATES |
+| UNIMPLEMENTED | `GetHistoricalData` and filter `start` without a journal; WALLET_UPDATES; a kind the service has not |
 | DEADLINE_EXCEEDED | (streams) promised heartbeats stayed away |
 | UNAVAILABLE | the server stops, or a topic did not start within {start:.0f} s; connect again |
 | UNAUTHENTICATED | a token is configured and the call carries none, or another |
@@ -83,6 +86,28 @@ The filter `start` of a subscription does the same for its topics, and then goes
 meanwhile the present of those that are done goes on. A subscription with `start` of a topic that the stream reads
 already only changes its options.
 
+## The modular dialect
+
+Every service also speaks the dialect of one stream per topic: `MarketData.Subscribe` says once what it wants and is
+sent that until the client leaves. It is a stream like the others, with the default of every filter: the same
+messages, sequences, gap marks, limits and statuses. Its data types have numbers of their own:
+
+"""
+
+CONTROL = """
+`Control` says what is collected though nobody listens. It holds a collection as subscribers and configuration do, and
+a collection ends when nobody holds it any more, some seconds later (`feeds.linger_seconds`).
+
+- `StartCollection` begins everything that is asked for, or nothing and ends with a status. Again is no mistake. An
+  aggregator asks its source by itself, and lets go of it by itself.
+- `StopCollection` lets go of what was started, of nothing else: subscribers keep what they hear, and what
+  configuration names goes on. Without a venue it means every venue, without a kind every kind. What was not started is
+  NOT_FOUND.
+- What was started is forgotten when the service ends; what must always be collected belongs into the configuration.
+- `ListCollections` has one row per venue and symbol, whoever wanted it.
+
+Its calls want the token like all others.
+
 ## Limits
 """
 
@@ -104,7 +129,8 @@ def reference() -> str:
     seconds = {"interest": INTEREST_TTL_S, "heartbeat": HEARTBEAT_TIMEOUT_S, "start": START_TIMEOUT_S}
     seconds |= {"at_once": AT_ONCE, "waiting": MOST_WAITING - AT_ONCE, "silence": PIECE_TIMEOUT_S}
     intro, answers = INTRO.format(**seconds), ANSWERS.format(**seconds)
-    return "\n".join([intro + "\n" + _filters(), answers, _limits(), *map(_section, blocks)]) + "\n"
+    parts = [intro + "\n" + _filters(), answers + _kinds(), CONTROL, _limits(), *map(_section, blocks)]
+    return "\n".join(parts) + "\n"
 
 
 def parse(text: str) -> Iterator[Block]:
@@ -162,12 +188,28 @@ def _filters() -> str:
     return "\n".join(lines)
 
 
+def _kinds() -> str:
+    lines = ["| kind | number | of a source (and of `raven`) | of an aggregator |", "|---|---|---|---|"]
+    for kind in StreamKind:
+        if kind is StreamKind.UNSPECIFIED:
+            collected = " and ".join(one.name for one in SOURCE.unspecified)
+            means = f"{SOURCE.unspecified[0].name}; to `Control`: {collected}"
+        else:
+            data_type = SOURCE.kinds.get(kind)
+            means = "UNIMPLEMENTED" if data_type is None else data_type.name
+            if data_type in NOT_SERVED:
+                means += " is collected; `MarketData` has no message for it: UNIMPLEMENTED"
+        bars = "its bars" if kind in (StreamKind.UNSPECIFIED, StreamKind.CANDLE) else "UNIMPLEMENTED"
+        lines.append(f"| {kind.name} | {kind.value} | {means} | {bars} |")
+    return "\n".join(lines)
+
+
 def _limits() -> str:
     limits = Limits()
     rows = [
         ("clients of one server", limits.max_clients, "RESOURCE_EXHAUSTED"),
         ("open streams of one client", limits.max_streams_per_client, "RESOURCE_EXHAUSTED"),
-        ("topics of one client", limits.max_topics_per_client, "RESOURCE_EXHAUSTED"),
+        ("topics of one client, or of `Control`", limits.max_topics_per_client, "RESOURCE_EXHAUSTED"),
         ("requests of one client that wait for an earlier one", limits.max_pending_requests, "RESOURCE_EXHAUSTED"),
         ("symbols in one request", limits.max_symbols_per_request, "INVALID_ARGUMENT"),
         ("characters of a client_id", limits.max_client_id_length, "INVALID_ARGUMENT"),
