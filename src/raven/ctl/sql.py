@@ -119,7 +119,9 @@ def _add_view(database: duckdb.DuckDBPyConnection, journal: Path, name: str) -> 
     parts = [f"SELECT * FROM _{name}_fresh"]  # noqa: S608
     if files:
         quoted = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-        source = f"read_parquet([{quoted}], hive_partitioning = true, hive_types_autocast = false)"
+        source = (
+            f"read_parquet([{quoted}], union_by_name = true, hive_partitioning = true, hive_types_autocast = false)"
+        )
         parts.append(f"SELECT * FROM {source}")  # noqa: S608
     fields = list(_empty(name).schema)
     exact = ", ".join(field.name for field in fields)

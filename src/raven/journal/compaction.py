@@ -21,14 +21,14 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
-from raven.errors import DataValidation, InternalError
+from raven.errors import DataValidation
 from raven.journal.manifests import read_manifest, write_manifest
-from raven.journal.partitions import parquet_folder, sync
+from raven.journal.partitions import parquet_folder
 from raven.journal.reading import Batch, read_segment
 from raven.journal.segment import Damage, segments_in
-from raven.journal.tables import table_of
+from raven.journal.tables import narrow, table_of
+from raven.journal.writing import ROW_GROUP, write_blocks
 from raven.observe import get_logger
 from raven.records import Kind
 
@@ -37,13 +37,9 @@ __all__ = ["Compacted", "compact", "locked"]
 log = get_logger("journal")
 
 _DAY_NS = 86_400 * 10**9
-_ROW_GROUP = 1 << 20
-_ZSTD_LEVEL = 9
 # In a manifest; of books only some states are kept, so that they have a range for nearly each.
 _MOST_RANGES = 1000
 _OF_GAPS = ("data_type", "count", "first_id", "last_id", "reason", "repaired")
-# Columns that grow by little, or hardly change: their differences are tiny.
-_GROWING = ("exchange_time", "recv_time", "id", "sequence", "first_fill_id", "last_fill_id")
 
 
 @dataclass(slots=True)
@@ -155,19 +151,8 @@ def _write(
     folder = partition.folder(root)
     folder.mkdir(parents=True, exist_ok=True)
     path, unfinished = folder / f"{segment}.parquet", folder / f"_{segment}.unfinished"
-    encodings = {name: "DELTA_BINARY_PACKED" for name in _GROWING if name in table.column_names}
-    pq.write_table(
-        table,
-        unfinished,
-        compression="zstd",
-        compression_level=_ZSTD_LEVEL,
-        row_group_size=_ROW_GROUP,
-        use_dictionary=[name for name in table.column_names if name not in encodings],
-        column_encoding=encodings,
-    )
-    if not pq.read_table(unfinished, partitioning=None).equals(table):
-        raise InternalError(f"{unfinished}: what was written is not what was read back; the segment is kept")
-    sync(unfinished)
+    small = narrow(table)
+    write_blocks(unfinished, lambda: (small.slice(at, ROW_GROUP) for at in range(0, len(small), ROW_GROUP)))
     unfinished.rename(path)
     _add_to_manifest(path, table, damage, gaps)
     return path
@@ -186,7 +171,10 @@ def _add_to_manifest(file: Path, table: pa.Table, damage: list[Damage], gaps: li
         "runs": pc.unique(table["run"]).to_pylist(),
         "continuous": _ranges(table["sequence"]),
         "gaps": gaps[:_MOST_RANGES],
-        "damaged_frames": [{"offset": one.offset, "bytes": one.size, "frames": one.frames} for one in damage],
+        "damaged_frames": [
+            {"segment": int(one.path.stem), "offset": one.offset, "bytes": one.size, "frames": one.frames}
+            for one in damage
+        ],
         "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
     }
     write_manifest(file.parent, manifest)

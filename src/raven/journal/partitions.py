@@ -20,6 +20,8 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from raven.journal.tables import wide
+
 __all__ = [
     "BY_MINUTE",
     "SEGMENTS",
@@ -126,7 +128,7 @@ class Opened:
                 for first, after in self.rows:
                     low, high = max(first, at), min(after, at + len(batch))
                     if low < high:
-                        yield pa.table(batch).slice(low - at, high - low)
+                        yield wide(pa.table(batch).slice(low - at, high - low))
                 at += len(batch)
 
 

@@ -6,7 +6,7 @@ import pyarrow as pa
 
 from raven.journal.history import KINDS
 from raven.journal.schema import SCHEMAS
-from raven.journal.tables import table_of
+from raven.journal.tables import narrow, table_of
 from raven.records import Kind
 
 __all__ = ["reference"]
@@ -26,7 +26,9 @@ A file is named after the segment that it was made of, and holds its records in 
 zstd; statistics for each row group. `ravenctl history`, `ravenctl sql` and `raven.history` give the same columns.
 
 Prices and quantities are decimals, exactly what the exchange sent: prices in the quote asset, quantities in the base
-asset (contracts, where the venue counts in contracts). Times are UTC. Files of one type have the same columns.
+asset (contracts, where the venue counts in contracts). They have 12 places; a file where one of them has more digits has
+`decimal128(38, 18)` instead, so read files of several symbols with the types of all of them (DuckDB: `union_by_name`).
+Times are UTC. Files of one type have the same columns.
 """
 
 MANIFEST = """\
@@ -124,7 +126,7 @@ def reference() -> str:
         parts.append(f"## {', '.join(f'`{name}`' for name in names)}\n")
         parts.append("| column | type | meaning |\n|---|---|---|")
         meanings = _EVERY | _MEANINGS[kind]
-        schema = table_of(kind, SCHEMAS[kind].empty_table(), "").schema
+        schema = narrow(table_of(kind, SCHEMAS[kind].empty_table(), "")).schema
         parts += [f"| `{field.name}` | {_type(field.type)} | {meanings[field.name]} |" for field in schema]
         parts[-1] += "\n"
     return "\n".join([*parts, MANIFEST])

@@ -5,7 +5,7 @@ These are the columns of the Parquet files. Nothing is rounded. Times are UTC wi
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -14,13 +14,15 @@ from raven.journal.schema import SCHEMAS
 from raven.records import FUNDING_SCALE, GapReason, Kind
 from raven.topics import DataType
 
-__all__ = ["DECIMAL", "decoded", "records_of", "table_of"]
+__all__ = ["DECIMAL", "SHORT", "decoded", "narrow", "records_of", "table_of", "wide"]
 
 _NS = pa.timestamp("ns", tz="UTC")
 _MS = pa.timestamp("ms", tz="UTC")
 DECIMAL = pa.decimal128(38, 18)
-"""Of every price and quantity: wide enough for all that Raven can publish, and the same in every file, because some
-programs take the scale of the first file for all and would round the others."""
+"""Of every price and quantity here: wide enough for all that Raven can publish."""
+SHORT = pa.decimal128(32, 12)
+"""Of every price and quantity in files, unless that would lose a digit: a trade takes a byte less. It is the same in
+nearly every file, because some programs take the scale of the first file for all and would round the others."""
 
 Columns = dict[str, pa.Array]
 
@@ -133,13 +135,18 @@ def _gaps(arrays: Columns) -> Columns:
     types = {int(one): one.name.lower() for one in DataType}
     reasons = {int(one): one.name.lower() for one in GapReason}
     return {
-        "data_type": pa.array([types.get(number, str(number)) for number in arrays["data_type"].to_pylist()]),
+        "data_type": _texts(types, arrays["data_type"]),
         "count": arrays["count"],
         "first_id": arrays["first_id"],
         "last_id": arrays["last_id"],
-        "reason": pa.array([reasons.get(number, str(number)) for number in arrays["reason"].to_pylist()]),
+        "reason": _texts(reasons, arrays["reason"]),
         "repaired": arrays["repaired"].cast(pa.bool_()),
     }
+
+
+def _texts(names: Mapping[int, str], numbers: pa.Array) -> pa.Array:
+    """Return names; a number without one stands there as its digits."""
+    return pa.array([names.get(number, str(number)) for number in numbers.to_pylist()], pa.string())
 
 
 _BODIES: dict[Kind, Callable[[Columns], Columns]] = {
@@ -159,6 +166,31 @@ def decoded(table: pa.Table) -> pa.Table:
         if pa.types.is_dictionary(field.type):
             table = table.set_column(at, field.name, table[field.name].cast(field.type.value_type))
     return table
+
+
+def narrow(table: pa.Table) -> pa.Table:
+    """Return a table as files have it: with `SHORT` decimals, unless one of them has more digits."""
+    try:
+        return _with_decimals(table, SHORT)
+    except pa.ArrowInvalid:
+        return table
+
+
+def wide(table: pa.Table) -> pa.Table:
+    """Return a table of a file as the others are here, with `DECIMAL` decimals."""
+    return _with_decimals(table, DECIMAL)
+
+
+def _with_decimals(table: pa.Table, kind: pa.DataType) -> pa.Table:
+    fields = [
+        field.with_type(kind)
+        if pa.types.is_decimal(field.type)
+        else field.with_type(pa.list_(field.type.value_field.with_type(kind)))
+        if pa.types.is_list(field.type) and pa.types.is_decimal(field.type.value_type)
+        else field
+        for field in table.schema
+    ]
+    return table.cast(pa.schema(fields))
 
 
 def records_of(kind: Kind, table: pa.Table) -> pa.Table:

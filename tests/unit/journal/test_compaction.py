@@ -15,9 +15,11 @@ import pytest
 from typer.testing import CliRunner
 
 from raven._core import Engine, Hub
+from raven.ctl import sql
 from raven.ctl.cli import app
 from raven.errors import DataValidation
 from raven.journal import Journal, compact, parquet_folder
+from raven.journal.history import Wanted, history
 from raven.journal.segment import segments_in
 from raven.topics import DataType
 
@@ -80,6 +82,25 @@ def test_trades_come_out_with_every_digit_and_in_their_partitions(tmp_path: Path
     ]
     assert rows[0]["exchange_time"] == NS - 5
     assert len(segments_in(tmp_path)) == 1, "the newest segment stays"
+
+
+def test_a_value_with_many_digits_keeps_them_beside_files_of_short_ones(tmp_path: Path) -> None:
+    hub = Hub()
+    journal = opened(tmp_path, hub)
+    for symbol, scale in (("BTCUSDT", 2), ("DUSTUSDT", 18)):
+        trades = hub.create_topic("binance_spot", symbol, int(DataType.TRADES), 1 << 16)
+        trades.trade(NS, NS, 1, 1_234_567_890_123_456_789, 7, price_scale=scale, quantity_scale=0, taker_sells=True)
+    journal.close()
+    begin_next_segment(tmp_path)
+    compact(tmp_path)
+
+    scales = {path.parent.name: pq.read_schema(path).field("price").type.scale for path in tmp_path.rglob("*.parquet")}
+    assert scales == {"symbol=BTCUSDT": 12, "symbol=DUSTUSDT": 18}
+    exact = Decimal("1.234567890123456789")
+    (price,) = (row for one in history(tmp_path, Wanted({"DUSTUSDT"}, DataType.TRADES)) for row in one["price"])
+    assert price.as_py() == exact
+    answer = sql.ask(tmp_path, "select price from exact.trades order by price limit 1")
+    assert [row for one in answer.tables() for row in one["price"].to_pylist()] == [exact]
 
 
 def test_the_manifest_says_what_a_file_holds(tmp_path: Path) -> None:
