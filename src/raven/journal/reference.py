@@ -26,8 +26,8 @@ A file is named after the segment that it was made of, and holds its records in 
 zstd; statistics for each row group. `ravenctl history`, `ravenctl sql` and `raven.history` give the same columns.
 
 Prices and quantities are decimals, exactly what the exchange sent: prices in the quote asset, quantities in the base
-asset (contracts, where the venue counts in contracts). They have 12 places; a file where one of them has more digits has
-`decimal128(38, 18)` instead, so read files of several symbols with the types of all of them (DuckDB: `union_by_name`).
+asset (contracts, where the venue counts in contracts). They have 12 places; a file where one of them has more digits
+has `decimal128(38, 18)` instead, so read files of several symbols with the types of all (DuckDB: `union_by_name`).
 Times are UTC. Files of one type have the same columns.
 """
 
