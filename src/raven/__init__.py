@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from raven.app.books import book_at
     from raven.app.history import history
     from raven.app.snapshot_service import SnapshotService
+    from raven.app.symbols import symbols
     from raven.client import connect
     from raven.errors import RavenError
     from raven.resilience.breaker import CircuitBreakerRegistry
@@ -37,6 +38,7 @@ __all__ = [
     "book_at",
     "connect",
     "history",
+    "symbols",
 ]
 
 # Name → module it is loaded from on first use.
@@ -50,6 +52,7 @@ _LAZY = {
     "book_at": "raven.app.books",
     "connect": "raven.client",
     "history": "raven.app.history",
+    "symbols": "raven.app.symbols",
 }
 
 

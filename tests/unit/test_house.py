@@ -121,7 +121,7 @@ def test_every_package_has_its_tests() -> None:
 def test_the_public_surface_is_a_decision() -> None:
     assert raven.__all__ == [
         "CircuitBreakerRegistry", "DataType", "DeadLetterQueue", "RavenError", "SnapshotService", "Topic",
-        "__version__", "book_at", "connect", "history",
+        "__version__", "book_at", "connect", "history", "symbols",
     ]  # fmt: skip
 
 

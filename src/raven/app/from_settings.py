@@ -3,20 +3,32 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from pathlib import Path
 
 from raven.app.stand_in import StandIn
 from raven.config import Settings
 from raven.ingest.settings import EngineSettings, IngestSettings, VenuePlan
+from raven.instruments import is_pattern
 from raven.registry import VENUES, load
 
-__all__ = ["books_interval_ms", "engine_settings", "ingest_settings", "ring_bytes", "venue_plan", "venue_plans"]
+__all__ = [
+    "books_interval_ms",
+    "engine_settings",
+    "expected_symbols",
+    "ingest_settings",
+    "ring_bytes",
+    "venue_plan",
+    "venue_plans",
+]
 
 _MIB = 1 << 20
 # What all rings of configured symbols may take together; symbols that come on demand get as much each.
 _RING_BUDGET_BYTES = 128 * _MIB
 _RING_LARGEST_BYTES = 4 * _MIB
 _RING_SMALLEST_BYTES = 64 * 1024
+# A large venue has so many that trade against one currency.
+_PER_PATTERN = 500
 # Books get half of a symbol's rings; a record takes 32 bytes per level of both sides and a head.
 _RING_LEAST_BOOKS = 16
 
@@ -93,6 +105,11 @@ def engine_settings(settings: Settings, symbols: int) -> EngineSettings:
         quarantine_bytes=data.quarantine_bytes,
         ring_bytes=ring_bytes(data.ring_bytes, symbols, settings.feeds.order_book_depth),
     )
+
+
+def expected_symbols(plans: Sequence[VenuePlan]) -> int:
+    """Return how many symbols will be collected at all times, as far as that is known before venues list theirs."""
+    return sum(_PER_PATTERN if is_pattern(text) else 1 for plan in plans for text in plan.symbols)
 
 
 def books_interval_ms(settings: Settings) -> int:

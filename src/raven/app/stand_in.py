@@ -17,6 +17,7 @@ import msgspec
 
 from raven.errors import ConfigurationError, DataValidation
 from raven.ingest.settings import VenuePlan
+from raven.instruments import is_pattern, plain
 from raven.observe import get_logger
 from raven.recording import Damage, market_of, read_recording, recording_files
 
@@ -67,7 +68,8 @@ def demo(plans: Sequence[VenuePlan]) -> StandIn:
     known = [plan for plan in plans if plan.name in _MARKETS]
     if not known:
         raise ConfigurationError(f"--demo can stand in for {', '.join(_MARKETS)}; none of them is in feeds.venues")
-    symbols = list(dict.fromkeys(symbol for plan in known for symbol in plan.symbols)) or ["BTCUSDT", "ETHUSDT"]
+    named = (plain(text) for plan in known for text in plan.symbols if not is_pattern(text))
+    symbols = list(dict.fromkeys(named)) or ["BTCUSDT", "ETHUSDT"]
     markets = ",".join(_MARKETS[plan.name] for plan in known)
     on_demand = [symbol for symbol in _ON_DEMAND if symbol not in symbols]
     process = _start(["--markets", markets, "--symbols", ",".join(symbols + on_demand), "--rate", _DEMO_RATE])

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from raven._core import Hub
 from raven.app.compose.front import Front
-from raven.app.from_settings import engine_settings, ingest_settings
+from raven.app.from_settings import engine_settings, expected_symbols, ingest_settings
 from raven.app.lifecycle import Lifecycle
 from raven.app.stand_in import StandIn
 from raven.config import Settings
@@ -37,7 +37,7 @@ class Collecting:
             self.hub,
             [(load(VENUES, plan.name, "venue"), plan) for plan in plans],
             settings=ingest_settings(settings, stand_in),
-            engine=engine_settings(settings, sum(len(plan.symbols) for plan in plans)),
+            engine=engine_settings(settings, expected_symbols(plans)),
             capture=capture,
         )
 
