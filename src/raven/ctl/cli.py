@@ -11,17 +11,17 @@ import typer
 
 from raven import __version__
 from raven.app.commands import HELP_NAMES, Group, run_app
-from raven.ctl import backups, dlq, journals, recordings
+from raven.ctl import backups, controlling, dlq, journals, options, recordings, symbols, watching
 
 __all__ = ["app", "main"]
 
-TOPICS = (journals, backups, dlq, recordings)
+TOPICS = (watching, controlling, symbols, journals, backups, dlq, recordings)
 """Files with commands, in the order of the help."""
 
 app = typer.Typer(
     name="ravenctl",
     cls=Group,
-    help="Look at recordings and at running Raven services.",
+    help="Look after running services, journals and recordings.",
     no_args_is_help=True,
     rich_markup_mode="rich",
     pretty_exceptions_enable=False,
@@ -39,11 +39,15 @@ def _show_version(asked: bool) -> None:
 
 @app.callback()
 def _root(
+    host: options.Host = None,
+    port: options.Port = None,
+    config: options.Config = None,
+    as_json: options.AsJson = False,
     _version: Annotated[
         bool, typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version and exit.")
     ] = False,
 ) -> None:
-    """Look at recordings and at running Raven services."""
+    """Look after running services, journals and recordings."""
 
 
 def main() -> None:

@@ -12,7 +12,8 @@ import typer
 from rich.console import Console
 
 from raven.app.commands import HELP_NAMES, Command, Group
-from raven.ctl.terminal import AsJson, figures, print_json, print_whole, told_errors
+from raven.ctl.options import AsJson
+from raven.ctl.terminal import figures, print_json, print_whole, told_errors
 from raven.errors import DataValidation
 from raven.resilience.dead_letters import DeadLetterQueue, Letter, LetterState
 

@@ -14,7 +14,8 @@ import typer
 
 from raven.app.commands import Command
 from raven.clock import SystemClock, parse_time
-from raven.ctl.terminal import AsJson, print_json, progress_in, told_errors
+from raven.ctl.options import AsJson
+from raven.ctl.terminal import print_json, progress_in, told_errors
 
 __all__ = ["DEFAULT_JOURNAL", "PANEL", "Folder", "app"]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import typer
@@ -18,9 +18,7 @@ from rich.table import Table
 from raven.app.commands import EXIT_FAILED
 from raven.errors import RavenError
 
-__all__ = ["AsJson", "figures", "print_json", "print_whole", "progress_in", "told_errors"]
-
-AsJson = Annotated[bool, typer.Option("--json", help="Print one JSON document instead of a table.")]
+__all__ = ["figures", "print_json", "print_whole", "progress_in", "told_errors"]
 
 _ANY_WIDTH = 10_000
 
