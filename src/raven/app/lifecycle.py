@@ -5,7 +5,7 @@
     lifecycle.add("grpc", start=grpc.start, drain=grpc.drain, stop=grpc.stop)   # hears the engine: added after it
     exit_code = await lifecycle.run()
 
-SIGTERM or SIGINT begins the stop; a second one skips what is left of it.
+SIGTERM or SIGINT begins the stop; a second one skips what is left of the draining and closes within a second.
 """
 
 from __future__ import annotations
@@ -34,6 +34,8 @@ STOP_BUDGET_S = 8.5
 EXIT_GRACE_S = 0.7
 # What is kept back for `stop` when draining takes all it may.
 CLOSE_RESERVE_S = 1.0
+# What all parts together get to close once somebody has lost patience; what cannot wait is on the disk by then.
+FORCED_CLOSE_S = 1.0
 
 Action = Callable[[], Awaitable[object]]
 
@@ -59,6 +61,7 @@ class Lifecycle:
         self._running = False
         self._stopping = asyncio.Event()
         self._forced = asyncio.Event()
+        self._close_by = float("inf")
         self._failure: BaseException | None = None
         self._watched: set[asyncio.Task[object]] = set()
         self.signal_received: int | None = None
@@ -148,19 +151,26 @@ class Lifecycle:
             log.warning("skipped", component=part.name, step=what)
             return
         doing = asyncio.ensure_future(action())
+        began = self._clock.monotonic()
         timer = asyncio.ensure_future(self._clock.sleep(seconds))
-        skip = asyncio.ensure_future(self._forced.wait()) if not self._forced.is_set() else None
-        waiting: list[asyncio.Future[Any]] = [doing, timer, *([skip] if skip else [])]
+        skip = asyncio.ensure_future(self._until_too_late(what))
+        waiting: list[asyncio.Future[Any]] = [doing, timer, skip]
         await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-        for future in (timer, skip):
-            if future:
-                future.cancel()
+        timer.cancel()
+        skip.cancel()
         if not doing.done():
             doing.cancel()
-            log.warning("abandoned", component=part.name, step=what, after_s=round(seconds, 3))
+            log.warning("abandoned", component=part.name, step=what, after_s=round(self._clock.monotonic() - began, 3))
         # One part that fails to stop must not keep the others from stopping.
         if not doing.cancelled() and doing.done() and (error := doing.exception()):
             record_error(error, f"{what} of {part.name}")
+
+    async def _until_too_late(self, what: str) -> None:
+        """Return when a second signal leaves no more time: draining ends at once, closing a little later."""
+        await self._forced.wait()
+        if what == "stop":
+            # Whoever comes last gets a moment, too.
+            await self._clock.sleep(max(self._close_by - self._clock.monotonic(), 0.05))
 
     @staticmethod
     async def _first_of(doing: asyncio.Future[Any], forced: asyncio.Event) -> None:
@@ -185,6 +195,7 @@ class Lifecycle:
         self.signal_received = number
         if self._stopping.is_set():
             log.warning("stopping at once", reason=f"second {signal.Signals(number).name}")
+            self._close_by = min(self._close_by, self._clock.monotonic() + FORCED_CLOSE_S)
             self._forced.set()
         self.stop(signal.Signals(number).name)
 

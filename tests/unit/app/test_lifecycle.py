@@ -111,6 +111,33 @@ async def test_a_second_signal_skips_the_rest_of_the_draining(clock: ManualClock
     assert diary.lines == ["start engine", "stop engine"]
 
 
+@pytest.mark.fault("P2")
+async def test_after_a_second_signal_closing_takes_a_second_and_no_part_is_left_out(clock: ManualClock) -> None:
+    lifecycle, diary = Lifecycle(clock), Diary()
+    diary.part(lifecycle, "journal")
+    closing = asyncio.Event()
+
+    async def for_ever() -> None:
+        closing.set()
+        await asyncio.Event().wait()
+
+    lifecycle.add("sinks", stop=for_ever)
+    lifecycle.add("grpc", stop=for_ever)
+    running = asyncio.create_task(lifecycle.run())
+    await until_started(diary.lines, "journal")
+
+    os.kill(os.getpid(), signal.SIGTERM)
+    await asyncio.wait_for(closing.wait(), 5)
+    os.kill(os.getpid(), signal.SIGTERM)
+    began = clock.monotonic()
+    while not running.done():
+        await clock.advance(0.1)
+
+    assert running.result() == 128 + signal.SIGTERM
+    assert diary.lines[-1] == "stop journal"
+    assert clock.monotonic() - began < 3
+
+
 async def test_what_started_is_stopped_when_a_later_part_cannot_start(clock: ManualClock) -> None:
     lifecycle, diary = Lifecycle(clock), Diary()
     diary.part(lifecycle, "engine")
