@@ -88,7 +88,8 @@ class FeedsSettings(Section):
     snapshot_timeout_seconds: float = setting(10.0, "Limit for one REST snapshot.", unit="s", gt=0)
     max_topics: int = setting(50_000, "Streams of symbols collected at a time; one more is refused.", ge=1)
     state_dir: str = setting(
-        "data/state", "Where a venue's request for a pause is kept over a restart; empty keeps nothing."
+        "data/state",
+        "What survives a restart: collections started by hand, and a venue's request for a pause; empty keeps nothing.",
     )
 
 

@@ -1,14 +1,16 @@
 """Control: collections that somebody starts and stops by hand, on whatever collects.
 
 Control is one holder among others. What it holds is collected though nobody listens; letting go of it takes nothing
-from those who do. Nothing is kept here: whoever collects knows what control holds.
+from those who do. A service that comes back, however it ended, collects again what had been started.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
 
+from raven.clock import Clock, SystemClock
 from raven.errors import RavenError
 from raven.fanout import CollectionRow, Collector, Limits, Refused, Status, Unobtainable
 from raven.fanout.dialect import Dialect
@@ -17,6 +19,8 @@ from raven.fanout.refusal import nearest, shorten, unobtainable
 from raven.fanout.subscriptions import START_TIMEOUT_S
 from raven.instruments import Instrument
 from raven.observe import get_logger
+from raven.resilience.backoff import Backoff
+from raven.roles.started import Started
 from raven.topics import Collected, StreamKind, Topic
 
 __all__ = ["CONTROL", "CollectorControl"]
@@ -25,6 +29,8 @@ log = get_logger("control")
 
 CONTROL = "control"
 """The holder of what was started by hand."""
+# Between attempts to collect again what was started: an upstream that is back is noticed within the longest.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 5.0
 # A symbol is as well as the worst of its topics; a word that is not here is news, so it is told before all others.
 _WORST_FIRST = ("refused", "connecting", "stale", "resyncing", "silent", "waiting", "live", "lingering")
 
@@ -38,22 +44,37 @@ class CollectorControl:
         dialect: Dialect,
         *,
         limits: Limits | None = None,
+        file: Path | None = None,
         start_timeout_s: float = START_TIMEOUT_S,
+        clock: Clock | None = None,
     ) -> None:
+        """`file` keeps over a restart what was started; see `restore`."""
         self._collector = collector
         self._names = names_of(collector)
         self._dialect = dialect
         self._limits = limits or Limits()
         self._start_timeout_s = start_timeout_s
+        self._clock = clock or SystemClock()
+        self._started = Started(file)
+
+    async def restore(self) -> None:
+        """Collect again what was started before the service came back; return when all of it is, however long that
+        takes.
+        """
+        backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
+        missing = list(self._started)
+        if missing:
+            log.info("collecting again what was started by hand", topics=len(missing))
+        while missing := [topic for topic in missing if not await self._regain(topic)]:
+            await self._clock.sleep(backoff.next())
 
     async def start(self, symbol: str, venue: str, kind: StreamKind) -> str:
         """Collect a symbol until it is stopped. All of it or, when something of it cannot be had, nothing."""
         venue, kinds = self._venue(venue), self._dialect.collected(kind)
         instrument = await self._instrument(venue, symbol)
         wanted = [Topic(venue, instrument.symbol, data_type) for data_type in kinds]
-        held = self._held()
-        fresh = [topic for topic in wanted if topic not in held]
-        self._limits.check_topics(CONTROL, len(held), len(fresh))
+        fresh = [topic for topic in wanted if topic not in self._started]
+        self._limits.check_topics(CONTROL, len(self._started), len(fresh))
         begun: list[Topic] = []
         try:
             for topic in fresh:
@@ -63,6 +84,7 @@ class CollectorControl:
             for topic in begun:
                 await self._release(topic)
             raise
+        self._started.add(fresh)
         names, said = _names(wanted), note(symbol, venue, instrument)
         if not fresh:
             return f"{names} was started before"
@@ -76,24 +98,20 @@ class CollectorControl:
         kinds = () if kind == StreamKind.UNSPECIFIED else self._dialect.collected(kind)
         mine = [
             topic
-            for topic in self._held()
+            for topic in self._started
             if self._means(symbol, topic) and venue in ("", topic.venue) and (not kinds or topic.data_type in kinds)
         ]
         if not mine:
             raise Refused(Status.NOT_FOUND, self._why_not(symbol, venue))
-        for topic in mine:
-            await self._release(topic)
-        log.info("stopped by hand", topics=[topic.name for topic in mine])
+        await self._let_go(mine)
         return f"stopped {_names(mine)}; {self._rest(mine)}"
 
     async def stop_all(self) -> str:
         """Let go of everything that was started."""
-        mine = self._held()
-        for topic in mine:
-            await self._release(topic)
+        mine = list(self._started)
         if not mine:
             return "nothing was started by hand, so there is nothing to stop"
-        log.info("stopped by hand", topics=[topic.name for topic in mine])
+        await self._let_go(mine)
         symbols = len({(topic.venue, topic.symbol) for topic in mine})
         return f"stopped {symbols} symbol{'' if symbols == 1 else 's'}; {self._rest(mine)}"
 
@@ -131,8 +149,28 @@ class CollectorControl:
             )
         return venue or venues[0]
 
-    def _held(self) -> list[Topic]:
-        return [one.topic for one in self._collector.collected() if CONTROL in one.holders]
+    async def _regain(self, topic: Topic) -> bool:
+        """Collect a topic again; False when that has to be tried again."""
+        if topic not in self._started:
+            return True
+        try:
+            await self._acquire(topic)
+        except Unobtainable as refusal:
+            if refusal.status is Status.UNAVAILABLE:
+                log.warning("not collected again yet", topic=topic.name, reason=refusal.message, next="tries again")
+                return False
+            log.warning("not collected any more", topic=topic.name, reason=refusal.message, next="forgotten")
+            self._started.remove((topic,))
+        if topic not in self._started:
+            # It was stopped meanwhile.
+            await self._release(topic)
+        return True
+
+    async def _let_go(self, topics: Sequence[Topic]) -> None:
+        self._started.remove(topics)
+        for topic in topics:
+            await self._release(topic)
+        log.info("stopped by hand", topics=[topic.name for topic in topics])
 
     async def _acquire(self, topic: Topic) -> None:
         try:
@@ -150,21 +188,20 @@ class CollectorControl:
 
     def _why_not(self, symbol: str, venue: str) -> str:
         rows = [row for row in self.collections() if self._means(symbol, row) and venue in ("", row.venue)]
-        if rows:
-            holders = sum(row.subscribers for row in rows)
-            return (
-                f"{symbol.upper()} was not started by hand, so it cannot be stopped by hand; {_count(holders)} it and "
-                "it ends when nobody does"
-            )
         asked = symbol.upper()
+        if rows:
+            holders = self._holders_of(lambda topic: self._means(symbol, topic) and venue in ("", topic.venue))
+            return f"{asked} was not started by hand, so it cannot be stopped by hand; {_who(holders)}"
         known = nearest(asked, (row.symbol for row in self.collections()))
         return f"{asked} is not collected{f' from {venue}' if venue else ''}{known}; see ListCollections for what is"
 
     def _rest(self, topics: Iterable[Topic]) -> str:
         """Say what becomes of topics that control has let go of."""
         let_go = set(topics)
-        others = {holder for one in self._collector.collected() if one.topic in let_go for holder in one.holders}
-        return f"it goes on, {_count(len(others))} it" if others else "nobody else wants it, so it ends"
+        return _who(self._holders_of(lambda topic: topic in let_go))
+
+    def _holders_of(self, is_meant: Callable[[Topic], bool]) -> set[str]:
+        return {holder for one in self._collector.collected() if is_meant(one.topic) for holder in one.holders}
 
 
 def _row(venue: str, symbol: str, topics: Sequence[Collected]) -> CollectionRow:
@@ -183,5 +220,9 @@ def _names(topics: Sequence[Topic]) -> str:
     return f"{', '.join(kinds)} of {topics[0].symbol} from {', '.join(venues)}"
 
 
-def _count(holders: int) -> str:
-    return f"{holders} other{' wants' if holders == 1 else 's want'}"
+def _who(holders: set[str]) -> str:
+    """Say who goes on to hold what control does not. Streams and clients have a colon in their names."""
+    named = sorted(holder for holder in holders if ":" not in holder)
+    others = len(holders) - len(named)
+    counted = [f"{others} subscriber{'' if others == 1 else 's'}"] if others else []
+    return f"it goes on for {' and '.join([*named, *counted])}" if holders else "nobody else wants it, so it ends"

@@ -103,7 +103,7 @@ a collection ends when nobody holds it any more, some seconds later (`feeds.ling
 - `StopCollection` lets go of what was started, of nothing else: subscribers keep what they hear, and what
   configuration names goes on. Without a venue it means every venue, without a kind every kind. What was not started is
   NOT_FOUND.
-- What was started is forgotten when the service ends; what must always be collected belongs into the configuration.
+- What was started goes on after a restart of the service (`feeds.state_dir`), until it is stopped.
 - `ListCollections` has one row per venue and symbol, whoever wanted it.
 
 Its calls want the token like all others.

@@ -147,7 +147,7 @@ async def test_stopping_takes_nothing_from_those_who_listen(collector: Holders) 
 
     said = await control.stop("btcusdt", "", ANY)
 
-    assert said == "stopped ORDERBOOK, TRADES of BTCUSDT from binance_spot; it goes on, 1 other wants it"
+    assert said == "stopped TRADES, ORDERBOOK of BTCUSDT from binance_spot; it goes on for 1 subscriber"
     assert collector.held == {Topic(SPOT, "BTCUSDT", DataType.TRADES): {"stream:1"}}
 
 
@@ -173,7 +173,7 @@ async def test_a_venue_need_not_be_named_to_stop(collector: Holders) -> None:
 @pytest.mark.parametrize(
     ("symbol", "words"),
     [
-        pytest.param("BTCUSDT", "2 others want it and it ends when nobody does", id="held by others only"),
+        pytest.param("BTCUSDT", "it goes on for configuration and 1 subscriber", id="held by others only"),
         pytest.param("BTCUSD", "is not collected (did you mean 'BTCUSDT'?)", id="not collected"),
     ],
 )

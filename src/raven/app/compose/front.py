@@ -19,7 +19,7 @@ from raven.app.services import Service
 from raven.config import Settings
 from raven.errors import ConfigurationError
 from raven.fanout import CollectionRow, Collector, Dialect, Fanout, Limits, dialect
-from raven.observe import REGISTRY, Health, MonitoringServer, Status, get_logger, record_loop
+from raven.observe import REGISTRY, Health, MonitoringServer, Status, get_logger, record_error, record_loop
 from raven.roles.control import CollectorControl
 from raven.serve.grpc import GrpcFace
 
@@ -61,7 +61,9 @@ class Front:
         spoken: Dialect = dialect.SOURCE,
         history: JournalHistory | None = None,
         report: Report | None = None,
+        remembers: bool = True,
     ) -> None:
+        """`remembers`: what was started by hand is collected again after a restart."""
         self.service = service
         self.settings = settings
         self._report = report or Report()
@@ -73,7 +75,10 @@ class Front:
         )
         depth = settings.feeds.order_book_depth
         fanout = Fanout(collector, server, limits=limits, default_depth=depth, history=history)
-        self._control = CollectorControl(collector, spoken, limits=limits)
+        state_dir = settings.feeds.state_dir if remembers else ""
+        started = Path(state_dir, "started.json") if state_dir else None
+        self._control = CollectorControl(collector, spoken, limits=limits, file=started)
+        self._restoring: asyncio.Task[None] | None = None
         self.face = GrpcFace(server, fanout, history=history, control=self._control, spoken=spoken)
         self.health = Health(service.name, __version__)
         self.health.add_ready_check("grpc", lambda: None if self.face.port else "the gRPC port is not open yet")
@@ -101,7 +106,7 @@ class Front:
     def open_grpc(self, lifecycle: Lifecycle) -> None:
         """Open the gRPC port; the last part of a service: it answers when the service can."""
         seconds = self.settings.server.drain_seconds
-        lifecycle.add(f"{self.service.name} grpc", start=self._open, drain=lambda: self.face.drain(seconds))
+        lifecycle.add(f"{self.service.name} grpc", start=self._open, drain=lambda: self._close(seconds))
         lifecycle.add(f"{self.service.name} health", start=lambda: self._watch(lifecycle))
 
     @property
@@ -134,6 +139,19 @@ class Front:
             key = self.service.port_key
             raise ConfigurationError(f"gRPC {error} (server.{key}, --port)") from None
         self.health.set("grpc", Status.HEALTHY)
+        # Not waited for: an upstream may be away for long, and says so in `/ready`.
+        self._restoring = asyncio.get_running_loop().create_task(self._restore(), name="what was started by hand")
+
+    async def _restore(self) -> None:
+        try:
+            await self._control.restore()
+        except Exception as error:
+            record_error(error, "collecting again what was started by hand")
+
+    async def _close(self, seconds: float) -> bool:
+        if self._restoring is not None:
+            self._restoring.cancel()
+        return await self.face.drain(seconds)
 
     async def _watch(self, lifecycle: Lifecycle) -> None:
         self._probe()

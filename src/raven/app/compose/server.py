@@ -56,6 +56,7 @@ class Server:
             self._hub,
             self._ingest,
             history=self._memory.history,
+            remembers=stand_in is None,
             report=Report(
                 lag_s=self._collecting.lag_s,
                 events=self._collecting.events,
