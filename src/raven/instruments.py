@@ -19,7 +19,17 @@ from fnmatch import fnmatchcase
 
 from raven.errors import DataValidation
 
-__all__ = ["Instrument", "Listing", "Selection", "is_pattern", "parse_override", "plain", "same", "split_factor"]
+__all__ = [
+    "Instrument",
+    "Listing",
+    "Selection",
+    "is_pattern",
+    "is_symbol",
+    "parse_override",
+    "plain",
+    "spellings",
+    "split_factor",
+]
 
 # Venues put a power of ten before cheap coins: 1000PEPE, 1000000MOG, 1MBABYDOGE. Fewer noughts are a coin's own name.
 _FACTOR = re.compile(r"(1000+|1M)(?=[^\W\d_])")
@@ -162,10 +172,21 @@ def plain(text: str) -> str:
     return text.upper().replace("/", "").replace("-", "")
 
 
-def same(text: str, symbol: str) -> bool:
-    """Say whether a name can mean a venue's symbol, as far as that can be told without the venue's list."""
-    key = plain(text)
-    return symbol in (text.upper(), key) or split_factor(symbol)[0] == key
+def is_symbol(text: str) -> bool:
+    """Say whether a text is a symbol and no name: nothing joins parts of it."""
+    return plain(text) == text.upper()
+
+
+def spellings(text: str) -> tuple[str, ...]:
+    """Return the symbols that venues may have for a name, for those who have no list: whoever looks into the past.
+
+    A symbol stands for itself alone: `PEPEUSDT` is not what `1000PEPEUSDT` is, while `PEPE/USDT` may be either.
+    """
+    symbol, joined = text.upper(), plain(text)
+    if is_symbol(text):
+        return (symbol,)
+    factors = ("", *(f"1{'0' * noughts}" for noughts in range(3, 7)), "1M")
+    return (*(factor + joined for factor in factors), f"{joined}_PERP", symbol)
 
 
 def split_factor(asset: str) -> tuple[str, int]:

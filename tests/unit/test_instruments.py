@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from raven.errors import DataValidation
-from raven.instruments import Instrument, Listing, Selection, is_pattern, parse_override, plain, same, split_factor
+from raven.instruments import Instrument, Listing, Selection, is_pattern, parse_override, plain, spellings, split_factor
 
 
 def instrument(symbol: str, name: str, *, factor: int = 1, is_trading: bool = True) -> Instrument:
@@ -189,11 +189,11 @@ def test_only_a_power_of_ten_of_a_thousand_or_more_is_a_factor(asset: str, expec
     assert split_factor(asset) == expected
 
 
-def test_names_and_symbols_are_compared_without_a_list_where_there_is_none() -> None:
+def test_without_a_list_a_name_is_every_symbol_it_could_be_and_a_symbol_only_itself() -> None:
     assert plain("btc/usdt") == plain("BTC-USDT") == "BTCUSDT"
-    assert same("PEPE/USDT", "1000PEPEUSDT")
-    assert same("pepeusdt", "PEPEUSDT")
-    assert not same("PEPE/USDT", "PEPEUSDC")
+    assert {"PEPEUSDT", "1000PEPEUSDT", "1000000PEPEUSDT", "1MPEPEUSDT"} <= set(spellings("pepe/usdt"))
+    assert "BTCUSD_PERP" in spellings("BTC-USD")
+    assert spellings("pepeusdt") == ("PEPEUSDT",)
 
 
 def test_steps_are_exact_decimals() -> None:

@@ -17,6 +17,7 @@ from raven._core import Hub, Record
 from raven.clock import parse_time
 from raven.errors import ConfigurationError, DataValidation
 from raven.ingest.playback import Playback
+from raven.instruments import plain, spellings
 from raven.recording import RecordedLine, capture_heads, depth_answer, note_of, read_recording, recording_files
 from raven.records import Flags, Kind
 from raven.topics import DataType
@@ -87,7 +88,7 @@ def book_at(
         raise ConfigurationError("name one source of the book: a journal or a capture")
     at_ns = _moment(at)
     if capture is not None:
-        return _from_capture(Path(capture), venue, symbol, at_ns)
+        return _from_capture(Path(capture), venue, plain(symbol), at_ns)
     return _from_journal(Path(journal or ""), venue, symbol, at_ns)
 
 
@@ -114,6 +115,7 @@ def _from_journal(folder: Path, venue: str, symbol: str, at_ns: int) -> BookAt:
     state = _last_state(folder, venue, symbol, at_ns)
     if state is None:
         raise _no_book(symbol, at_ns, folder)
+    symbol = state["symbol"]
     following = _next_state(folder, state["venue"], symbol, at_ns)
     is_exact, how = _judge(state, following)
     bids, asks = (
@@ -149,7 +151,7 @@ def _next_state(folder: Path, venue: str, symbol: str, at_ns: int) -> dict[str, 
 def _states(folder: Path, venue: str, symbol: str, start_ns: int | None, end_ns: int | None) -> Iterator[Any]:
     from raven.journal.history import Wanted, history  # noqa: PLC0415 - Arrow is slow to import, captures do without
 
-    return history(folder, Wanted([symbol], DataType.ORDERBOOK, venue, start_ns, end_ns))
+    return history(folder, Wanted(spellings(symbol), DataType.ORDERBOOK, venue, start_ns, end_ns))
 
 
 def _row(table: Any) -> dict[str, Any]:

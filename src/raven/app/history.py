@@ -19,6 +19,7 @@ from raven.client.request import parse_types
 from raven.client.settings import Settings
 from raven.clock import SystemClock, parse_time
 from raven.errors import ConfigurationError, MissingDependency
+from raven.instruments import spellings
 from raven.journal.history import Wanted
 from raven.journal.history import history as from_folder
 from raven.journal.tables import decoded
@@ -91,7 +92,8 @@ def history(
 ) -> History:
     """Ask for the past of symbols.
 
-    - `symbols`: the venue's own, like `"BTCUSDT"` or `["BTCUSDT", "ETHUSDT"]`.
+    - `symbols`: like `"BTCUSDT"` or `["BTCUSDT", "ETHUSDT"]`; a name like `"PEPE/USDT"` is every venue's symbol for
+      it, `1000PEPEUSDT` among them.
     - `type`: `trades`, `orderbook`, `quotes`, `candles_1m`, `funding_rates`, …
     - `start`, `end`: `2026-11-20T12:30:00Z`, or `-1h` for an hour ago; the range has its start and not its end.
     - `journal`: the folder (`journal.dir`), read directly; prices are exact decimals, columns as in
@@ -110,7 +112,8 @@ def history(
     now_ns = SystemClock().time_ns()
     start_ns, end_ns = (parse_time(moment, now_ns) if moment else None for moment in (start, end))
     if journal is not None:
-        wanted = Wanted(names, kind, venue, start_ns, end_ns)
+        spelled = [symbol for name in names for symbol in spellings(name)]
+        wanted = Wanted(spelled, kind, venue, start_ns, end_ns)
         return History(lambda: from_folder(Path(journal), wanted))
     request = wire.HistoricalDataRequest(
         symbols=names,

@@ -132,7 +132,8 @@ class Feed:
     ) -> Subscription:
         """Subscribe to data types of symbols; iterate over the result to get typed records.
 
-        - `symbols`: the venue's own, like `"BTCUSDT"` or `["BTCUSDT", "ETHUSDT"]`; `"*"` for all that is configured.
+        - `symbols`: like `"BTCUSDT"` or `["BTCUSDT", "ETHUSDT"]`, or names like `"BTC/USDT"` (records have the venue's
+          own symbol); `"*"` for all that is configured.
         - `types`: `trades`, `orderbook`, `quotes`, `candles_1m`, `candles_5m`, `candles_1h`, `funding_rates`.
         - `venue`: where; the first configured venue that has the symbol if left out.
         - `depth`: book levels per side (server default 20). `conflate_ms`: at most one book or quote per interval.

@@ -14,6 +14,7 @@ from rich.console import Console
 from raven.clock import SystemClock, parse_time
 from raven.ctl.terminal import figures, print_whole, progress_in
 from raven.errors import DataValidation
+from raven.instruments import spellings
 from raven.journal.history import Wanted, history
 from raven.topics import DataType
 
@@ -30,7 +31,7 @@ def read(journal: Path, symbols: str, data_type: str, venue: str, start: str, en
     """Read what the options of the command line ask for. Raises: DataValidation naming the option that is wrong."""
     now_ns = SystemClock().time_ns()
     wanted = Wanted(
-        {symbol.strip().upper() for symbol in symbols.split(",")},
+        {symbol for text in symbols.split(",") for symbol in spellings(text.strip())},
         DataType.parse(data_type),
         venue,
         parse_time(start, now_ns) if start else None,

@@ -16,6 +16,7 @@ from raven.app.commands import Command
 from raven.clock import SystemClock, parse_time
 from raven.ctl.options import AsJson
 from raven.ctl.terminal import print_json, progress_in, told_errors
+from raven.instruments import spellings
 
 __all__ = ["DEFAULT_JOURNAL", "PANEL", "Folder", "app"]
 
@@ -74,7 +75,7 @@ def compact(
     "  ravenctl history BTCUSDT,ETHUSDT --type quotes --from 2026-11-20 --to 2026-11-21 --out quotes.parquet",
 )
 def history(
-    symbols: Annotated[str, typer.Argument(metavar="SYMBOL,…", help="Symbols as the venue writes them.")],
+    symbols: Annotated[str, typer.Argument(metavar="SYMBOL,…", help="Symbols (BTCUSDT) or names (BTC/USDT).")],
     data_type: Annotated[str, typer.Option("--type", metavar="TYPE", help="trades, quotes, orderbook, …")] = "trades",
     venue: Annotated[str, typer.Option(metavar="VENUE", help="Only this venue, e.g. binance_futures.")] = "",
     start: Annotated[str, typer.Option("--from", metavar="TIME", help="2026-11-20T12:30:00Z, or -1h.")] = "",
@@ -100,7 +101,7 @@ def history(
     "  ravenctl book --symbol BTCUSDT --at -5m --capture data/capture --depth 0 --json",
 )
 def book(
-    symbol: Annotated[str, typer.Option("--symbol", metavar="SYMBOL", help="As the venue writes it.")],
+    symbol: Annotated[str, typer.Option("--symbol", metavar="SYMBOL", help="A symbol (BTCUSDT) or name (BTC/USDT).")],
     at: Annotated[str, typer.Option("--at", metavar="TIME", help="2026-11-20T12:30:00.5Z, or -1h.")],
     venue: Annotated[str, typer.Option(metavar="VENUE", help="Where several venues have the symbol.")] = "",
     capture: Annotated[
@@ -181,7 +182,7 @@ def gaps(
 
     now_ns = SystemClock().time_ns()
     with told_errors():
-        wanted = {symbol.strip().upper() for symbol in symbols.split(",") if symbol.strip()}
+        wanted = {symbol for text in symbols.split(",") if text.strip() for symbol in spellings(text.strip())}
         limits = [parse_time(moment, now_ns) if moment else None for moment in (start, end)]
         found = list(missing.gaps_in(folder, wanted, *limits))
     if as_json:

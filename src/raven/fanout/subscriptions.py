@@ -23,6 +23,7 @@ from raven.fanout.past import PastSender, attach
 from raven.fanout.ports import Collector, History, Streams
 from raven.fanout.refusal import Refused, Status, Unobtainable, unobtainable
 from raven.fanout.requests import Answer, Heartbeat, Subscribe, Unsubscribe, Wish, parse_subscribe, parse_unsubscribe
+from raven.instruments import is_symbol
 from raven.observe.logs import get_logger
 from raven.topics import Topic
 
@@ -197,6 +198,16 @@ class Fanout:
         while self._tasks:
             await asyncio.gather(*self._tasks, return_exceptions=True)
         self._past.close()
+
+    def symbols_of(self, texts: Iterable[str]) -> tuple[str, ...]:
+        """Return what to look for in the past: a symbol is itself, a name is what every venue calls it."""
+        names, venues = names_of(self._collector), self._collector.venues()
+        found = {
+            symbol: None
+            for text in texts
+            for symbol in ({text.upper()} if is_symbol(text) else sorted({names.known_as(one, text) for one in venues}))
+        }
+        return tuple(found)
 
     def stats(self) -> dict[str, int]:
         """Count: clients, streams, topics (distinct, over all clients), subscriptions (cursors)."""

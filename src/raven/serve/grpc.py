@@ -10,6 +10,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, Protocol
 
 from raven.errors import RavenError
@@ -304,5 +305,6 @@ class GrpcFace:
         """Send history piece by piece; what is returned ends the answer."""
         if self._history is None:
             raise Refused(Status.UNIMPLEMENTED, NO_HISTORY)
+        question = replace(question, symbols=self._fanout.symbols_of(question.symbols))
         await self._history.answer(question, call_id, self._server)
         return b""

@@ -124,3 +124,13 @@ async def test_without_lists_a_name_is_a_symbol_with_a_stroke_in_it() -> None:
 
 def test_nothing_is_said_to_who_asks_for_the_symbol_itself() -> None:
     assert note("1000PEPEUSDT", FUTURES, instrument("1000PEPEUSDT", "PEPE", 1000)) == ""
+
+
+@pytest.mark.parametrize(
+    ("text", "symbols"),
+    [("PEPEUSDT", ("PEPEUSDT",)), ("pepe/usdt", ("1000PEPEUSDT", "PEPEUSDT")), ("btc/usdt", ("BTCUSDT",))],
+)
+async def test_in_the_past_a_name_is_what_every_venue_calls_it(
+    scene: Scene, text: str, symbols: tuple[str, ...]
+) -> None:
+    assert scene.fanout.symbols_of([text, text]) == symbols
