@@ -3,36 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-import os
-import subprocess
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from tests.servers.disk import SMALL_DISK_BYTES, small_disk
 
 from raven._core import Collector, Hub
 from raven.journal import Batch, Journal, read_journal, verify_journal
 from raven.records import GapReason, Kind
 from raven.topics import DataType
 
+__all__ = ["small_disk"]
+
 pytestmark = [pytest.mark.fault("W6"), pytest.mark.timeout(60)]
-
-_DISK_BYTES = 4 << 20
-
-
-@pytest.fixture
-def small_disk(tmp_path: Path) -> Iterator[Path]:
-    """A file system of its own, of 4 MiB."""
-    if os.geteuid() != 0:
-        pytest.skip("only root can mount a small file system")
-    disk = tmp_path / "disk"
-    disk.mkdir()
-    mount = ["mount", "-t", "tmpfs", "-o", f"size={_DISK_BYTES}", "tmpfs", str(disk)]
-    done = subprocess.run(mount, capture_output=True, text=True, check=False)
-    if done.returncode:
-        pytest.skip(f"nothing can be mounted here: {done.stderr.strip()}")
-    yield disk
-    subprocess.run(["umount", str(disk)], check=True)
 
 
 async def until(holds: Callable[[], object]) -> None:
@@ -43,7 +27,7 @@ async def until(holds: Callable[[], object]) -> None:
 
 async def test_a_full_disk_costs_what_came_meanwhile_and_not_one_record_more(small_disk: Path) -> None:
     ballast = small_disk / "ballast"
-    ballast.write_bytes(bytes(_DISK_BYTES - (1 << 20)))
+    ballast.write_bytes(bytes(SMALL_DISK_BYTES - (1 << 20)))
     folder = small_disk / "journal"
     hub = Hub()
     journal = Journal(hub, folder, commit_interval_s=0.02)
@@ -65,7 +49,7 @@ async def test_a_full_disk_costs_what_came_meanwhile_and_not_one_record_more(sma
     while not journal.status.trouble:
         publish(1_000)
         await until(lambda: journal.status.records + journal.status.lost >= published or journal.status.trouble)
-    assert journal.status.trouble == "the disk is full"
+    assert journal.status.trouble == "storage_full: no space left"
     publish(500)
     await until(lambda: journal.status.lost >= 500)
     ballast.unlink()

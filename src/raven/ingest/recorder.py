@@ -310,7 +310,8 @@ class Recorder(Capture):
 
     def _fail(self, error: OSError) -> None:
         self._retry_at = self._clock.monotonic() + _RETRY_S
-        what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error.strerror or error)
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = "storage_full: no space left" if is_full else str(error.strerror or error)
         if not self.status.trouble:
             log.error("cannot record", reason=what, next="keeps what fits into memory and tries again every second")
         self.status.trouble = what

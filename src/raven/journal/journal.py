@@ -62,7 +62,7 @@ class JournalStatus:
     lost: int = 0
     """Records that could not be kept; each is counted in a gap record."""
     trouble: str = ""
-    """Why nothing can be written just now; empty when all is well."""
+    """Why nothing can be written just now, `storage_full: …` when the disk is; empty when all is well."""
     segment: str = ""
     """File that is written."""
     recovered: list[Damage] = field(default_factory=list)
@@ -362,7 +362,8 @@ class Journal:
                 segment.path.unlink(missing_ok=True)
                 self._number -= 1
         self._retry_at = self._clock.monotonic() + _FULL_RETRY_S
-        what = "the disk is full" if error.errno in (errno.ENOSPC, errno.EDQUOT) else str(error.strerror or error)
+        is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+        what = "storage_full: no space left" if is_full else str(error.strerror or error)
         if not self.status.trouble:
             log.error("journal cannot write", reason=what, next="counts what is lost and tries again every second")
         self.status.trouble = what

@@ -54,6 +54,7 @@ class Health:
         self._started = self._clock.monotonic()
         self._components: dict[str, Component] = {}
         self._checks: dict[str, ReadyCheck] = {}
+        self._limits: dict[str, ReadyCheck] = {}
 
     def set(self, name: str, status: Status, reason: str = "", *, critical: bool = True) -> None:
         """Say how a part is. A part that is not `critical` can make the service degraded, never unhealthy."""
@@ -75,6 +76,10 @@ class Health:
     def add_ready_check(self, name: str, check: ReadyCheck) -> None:
         """Add a condition of `/ready`."""
         self._checks[name] = check
+
+    def add_limit_check(self, name: str, check: ReadyCheck) -> None:
+        """Add something that `/ready` names as soon as it is so: the service does its job, but not all of it."""
+        self._limits[name] = check
 
     @property
     def components(self) -> Iterable[Component]:
@@ -115,12 +120,14 @@ class Health:
         return reasons
 
     def ready_report(self) -> tuple[bool, dict[str, Any]]:
-        """Return whether the service is ready, and the body of `/ready`."""
+        """Return whether the service is ready (also with limits), and the body of `/ready`."""
         reasons = self.not_ready()
-        checks = {name: reasons.get(name, "ok") for name in (*self._checks, *reasons)}
         ready = not reasons
+        limits = {name: reason for name, check in self._limits.items() if (reason := check())}
+        told = limits | reasons
+        checks = {name: told.get(name, "ok") for name in (*self._checks, *self._limits, *reasons)}
         return ready, {
-            "status": "ready" if ready else "not_ready",
+            "status": "not_ready" if reasons else "degraded" if limits else "ready",
             "service": self.service,
             "version": self.version,
             "checks": checks,

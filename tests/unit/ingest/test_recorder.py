@@ -123,7 +123,7 @@ async def test_a_full_disk_is_told_and_what_fits_into_memory_is_written_afterwar
     monkeypatch.setattr(os, "write", full)
     written.tap.note(0, 2, b'{"n":2}')
     written.turn()
-    assert written.status.trouble == "the disk is full"
+    assert written.status.trouble == "storage_full: no space left"
     size = bytes_in(tmp_path)
     large = b"x" * 400_000
     for at in range(4):

@@ -157,7 +157,7 @@ def test_a_full_disk_costs_only_what_came_meanwhile_and_says_how_much(
     monkeypatch.setattr(SegmentWriter, "commit", is_full)
     trades.trades(7, 11, 5, 5, price_scale=0, quantity_scale=0)
     journal.turn()
-    assert journal.status.trouble == "the disk is full"
+    assert journal.status.trouble == "storage_full: no space left"
     monkeypatch.setattr(SegmentWriter, "commit", commit)
     trades.trades(5, 18, 5, 5, price_scale=0, quantity_scale=0)
     journal.turn()

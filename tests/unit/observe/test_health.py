@@ -63,6 +63,22 @@ async def test_readiness_says_why_not(clock: ManualClock) -> None:
     assert after[1]["checks"] == {"books": "ok"}
 
 
+async def test_what_limits_a_service_is_said_at_once_and_leaves_it_ready(clock: ManualClock) -> None:
+    health = Health("raven", "1", clock)
+    health.add_ready_check("books", lambda: None)
+    troubles = ["storage_full: no space left", ""]
+    health.add_limit_check("journal", lambda: troubles[0] or None)
+
+    is_ready, full = health.ready_report()
+    troubles.pop(0)
+    is_well, freed = health.ready_report()
+
+    assert (is_ready, full["status"]) == (True, "degraded")
+    assert full["checks"] == {"books": "ok", "journal": "storage_full: no space left"}
+    assert (is_well, freed["status"]) == (True, "ready")
+    assert freed["checks"] == {"books": "ok", "journal": "ok"}
+
+
 async def test_an_unhealthy_critical_part_makes_the_service_not_ready(clock: ManualClock) -> None:
     health = Health("raven", "1", clock)
     health.set("grpc", Status.UNHEALTHY, "port closed")

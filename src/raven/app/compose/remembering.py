@@ -44,8 +44,11 @@ class Remembering:
         lifecycle.watch(asyncio.get_running_loop().create_task(self._journal.watch(), name="journal"))
 
     def show_in(self, front: Front) -> None:
-        """Let health say how it is."""
+        """Let health and readiness say how it is; the feed and its clients go on without it."""
         front.add_probe(self._probe)
+        if self._journal is not None:
+            status = self._journal.status
+            front.health.add_limit_check("journal", lambda: status.trouble or None)
 
     def troubles(self) -> list[str]:
         """Say for people what does not work."""

@@ -66,6 +66,9 @@ class Server:
         self._collecting.show_in(self._front)
         self._memory.show_in(self._front)
         self._front.add_probe(self._probe)
+        if self._recorder is not None:
+            status = self._recorder.status
+            self._front.health.add_limit_check("recorder", lambda: status.trouble or None)
         snapshots = SnapshotService(self._ingest.engine, self._ingest.instruments, self._memory.books)
         SnapshotCollector(snapshots).register(self._front.metrics)
 
