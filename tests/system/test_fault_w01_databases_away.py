@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-import shutil
 import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from tests.pipeline import Pipeline, until
 from tests.servers.chaos_proxy import ChaosProxy, Fault
+from tests.servers.disk import fill
 from tests.servers.influx import InfluxServer, require_influxd
 from tests.servers.postgres import PostgresServer, folder_for_postgres, skip_without_postgres
 from tests.servers.questdb import QuestdbServer, require_questdb
@@ -241,16 +240,6 @@ def on_a_small_disk(request: pytest.FixtureRequest, folder: Path, length: Length
     yield made, disk
     made.server.stop()
     subprocess.run(["umount", "-l", str(disk)], check=True)
-
-
-def fill(ballast: Path) -> None:
-    """Take all room of the file system that a new file stands on, while others take and give back some."""
-    with ballast.open("wb") as file:
-        for _ in range(1_000):
-            with suppress(OSError):
-                os.posix_fallocate(file.fileno(), 0, ballast.stat().st_size + shutil.disk_usage(ballast.parent).free)
-                return
-    raise AssertionError(f"{ballast.parent} cannot be filled")
 
 
 @pytest.mark.parametrize(
