@@ -75,6 +75,18 @@ def stand(clock: ManualClock) -> Stand:
     return Stand(clock)
 
 
+async def test_who_holds_what_can_be_told(stand: Stand) -> None:
+    for holder in ("configuration", "a"):
+        await stand.acquire(holder)
+    stand.release("a")
+
+    ((topic, holders),) = stand.collections.holders().items()
+    assert (topic.name, holders) == (f"{VENUE}.{SYMBOL}.TRADES", {"configuration"})
+
+    stand.release("configuration")
+    assert list(stand.collections.holders().values()) == [frozenset()], "it lingers, and nobody wants it"
+
+
 async def test_the_first_holder_starts_the_stream_and_the_others_share_it(stand: Stand) -> None:
     ids = {await stand.acquire(holder) for holder in ("configuration", "a", "b", "a")}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -126,6 +127,26 @@ async def test_a_symbol_is_connected_when_all_its_streams_are(clock: ManualClock
     feed.remove("BTCUSDT", DataType.TRADES)
     assert feed.is_connected("BTCUSDT")
     assert not feed.is_connected("ETHUSDT")
+    await feed.stop()
+
+
+@pytest.mark.usefixtures("no_connections")
+async def test_why_a_stream_does_not_speak_is_told_in_a_word(clock: ManualClock, engine: Any) -> None:
+    feed = make(clock, engine)
+    feed.add("BTCUSDT", 0, DataType.TRADES)
+    (shard,) = feed.shards
+    (name,) = shard.streams
+    said = [feed.stream_trouble("BTCUSDT", DataType.TRADES)]
+
+    link = SimpleNamespace(requests=SimpleNamespace(refused={}))
+    shard._link = link  # type: ignore[assignment]
+    said.append(feed.stream_trouble("BTCUSDT", DataType.TRADES))
+    feed.watchdog.silent.add(name)
+    said.append(feed.stream_trouble("BTCUSDT", DataType.TRADES))
+    link.requests.refused[name] = "no such stream"
+    said.append(feed.stream_trouble("BTCUSDT", DataType.TRADES))
+
+    assert said == ["connecting", "", "silent", "refused"]
     await feed.stop()
 
 
