@@ -62,12 +62,12 @@ def verify(
 def compact(
     folder: FolderArgument = DEFAULT_JOURNAL,
 ) -> None:
-    """Turn a journal's closed segments into Parquet, by day, venue, type and symbol."""
+    """Turn a journal's closed segments into Parquet, by day, venue, type and symbol; of a day that is over one file."""
     from raven.ctl import compaction
 
     with told_errors():
         done = compaction.compact_with_progress(folder)
-    compaction.show(done, folder)
+    compaction.show(*done, folder)
 
 
 @command(

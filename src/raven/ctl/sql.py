@@ -83,14 +83,14 @@ def ask(journal: Path, question: str) -> Answer:
     if not segments_in(journal) and not parquet_folder(journal).exists():
         raise DataValidation(f"{journal}: no journal there; expected files named like 0000000001.segment")
     for _ in range(_TRIES):
-        database = duckdb.connect()
-        database.execute("SET TimeZone = 'UTC'")
-        database.execute("CREATE SCHEMA exact")
-        for name in VIEWS:
-            if re.search(rf"\b{name}\b", question, re.IGNORECASE):
-                _add_view(database, journal, name)
         # A file that was merged with others, or left, since we looked is looked for once more.
         with suppress(duckdb.IOException):
+            database = duckdb.connect()
+            database.execute("SET TimeZone = 'UTC'")
+            database.execute("CREATE SCHEMA exact")
+            for name in VIEWS:
+                if re.search(rf"\b{name}\b", question, re.IGNORECASE):
+                    _add_view(database, journal, name)
             return Answer(database, question)
     raise DataValidation(f"{journal}: files are replaced faster than they can be read; ask again")
 
@@ -119,10 +119,9 @@ def _add_view(database: duckdb.DuckDBPyConnection, journal: Path, name: str) -> 
     parts = [f"SELECT * FROM _{name}_fresh"]  # noqa: S608
     if files:
         quoted = ", ".join("'" + file.replace("'", "''") + "'" for file in files)
-        source = (
-            f"read_parquet([{quoted}], union_by_name = true, hive_partitioning = true, hive_types_autocast = false)"
-        )
-        parts.append(f"SELECT * FROM {source}")  # noqa: S608
+        # By name: the decimals of all files get the scale of the one with the most digits.
+        options = "union_by_name = true, hive_partitioning = true, hive_types_autocast = false"
+        parts.append(f"SELECT * FROM read_parquet([{quoted}], {options})")  # noqa: S608
     fields = list(_empty(name).schema)
     exact = ", ".join(field.name for field in fields)
     doubles = ", ".join(_as_double(field) for field in fields)

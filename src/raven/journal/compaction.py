@@ -23,10 +23,11 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raven.errors import DataValidation
-from raven.journal.manifests import read_manifest, write_manifest
+from raven.journal.manifests import MOST_RANGES, read_manifest, write_manifest
 from raven.journal.partitions import parquet_folder
 from raven.journal.reading import Batch, read_segment
 from raven.journal.segment import Damage, segments_in
+from raven.journal.schema import type_name
 from raven.journal.tables import narrow, table_of
 from raven.journal.writing import ROW_GROUP, write_blocks
 from raven.observe import get_logger
@@ -37,8 +38,6 @@ __all__ = ["Compacted", "compact", "locked"]
 log = get_logger("journal")
 
 _DAY_NS = 86_400 * 10**9
-# In a manifest; of books only some states are kept, so that they have a range for nearly each.
-_MOST_RANGES = 1000
 _OF_GAPS = ("data_type", "count", "first_id", "last_id", "reason", "repaired")
 
 
@@ -135,7 +134,7 @@ def _split(batch: Batch) -> Iterator[tuple[_Partition, pa.Table]]:
     days = pc.divide(records["recv_ns"], _DAY_NS)
     for number in pc.unique(records["topic"]).to_pylist():
         topic = batch.topics.get(number)
-        name = "gaps" if batch.kind is Kind.GAP else topic.data_type.name.lower() if topic else batch.kind.name.lower()
+        name = type_name(batch.kind, topic)
         venue, symbol = (topic.venue, topic.symbol) if topic else ("unknown", f"topic-{number}")
         is_here = pc.equal(records["topic"], number)
         for day in pc.unique(days.filter(is_here)).to_pylist():
@@ -170,7 +169,7 @@ def _add_to_manifest(file: Path, table: pa.Table, damage: list[Damage], gaps: li
         "last_sequence": sequences["max"],
         "runs": pc.unique(table["run"]).to_pylist(),
         "continuous": _ranges(table["sequence"]),
-        "gaps": gaps[:_MOST_RANGES],
+        "gaps": gaps[:MOST_RANGES],
         "damaged_frames": [
             {"segment": int(one.path.stem), "offset": one.offset, "bytes": one.size, "frames": one.frames}
             for one in damage
@@ -186,7 +185,7 @@ def _ranges(sequences: pa.ChunkedArray) -> list[tuple[int, int]] | None:
     ordered = ordered.take(pc.array_sort_indices(ordered))
     is_break = pc.not_equal(pc.pairwise_diff(ordered), 1)
     breaks = pc.indices_nonzero(pc.fill_null(is_break, fill_value=False)).to_pylist()
-    if len(breaks) >= _MOST_RANGES:
+    if len(breaks) >= MOST_RANGES:
         return None
     firsts, lasts = [0, *breaks], [*(place - 1 for place in breaks), len(ordered) - 1]
     return [(ordered[first].as_py(), ordered[last].as_py()) for first, last in zip(firsts, lasts, strict=True)]

@@ -1,4 +1,4 @@
-"""Keeping house in a journal while it is written: segments become Parquet, old days leave, the disk is not filled up.
+"""Keeping house in a journal while it is written: segments become Parquet, days one file, old ones leave.
 
 A thread of low priority does it now and then. Nothing leaves that a database has not read, unless the quota leaves no
 other way, and then it is said aloud and written into the manifest of the day.
@@ -18,6 +18,7 @@ from raven.clock import Clock, SystemClock
 from raven.errors import RavenError
 from raven.journal.compaction import Compacted, compact
 from raven.journal.cursors import oldest_needed
+from raven.journal.merging import merge
 from raven.journal.retention import Retention, apply_retention
 from raven.observe import get_logger, record_compaction, record_error
 
@@ -71,6 +72,7 @@ class Keeper:
         if self._settings.compacts:
             done = compact(self._journal, before=oldest_needed(self._journal, self._settings.readers))
             record_compaction(done.segments, done.bytes_after)
+            merge(self._journal, self._clock.time_ns())
         apply_retention(self._journal, self._settings.retention, self._clock.time_ns())
         return done
 

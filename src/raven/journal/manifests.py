@@ -16,6 +16,7 @@ from raven.journal.partitions import parquet_folder, pieces_of, rows_of, sync
 
 __all__ = [
     "MANIFEST",
+    "MOST_RANGES",
     "CheckedFile",
     "Manifest",
     "Problem",
@@ -28,6 +29,9 @@ __all__ = [
 
 MANIFEST = "_manifest.json"
 """Stands beside the files that it is about; see docs/reference/parquet.md."""
+
+MOST_RANGES = 1000
+"""Of one file; of books only some states are kept, so that they would have a range for nearly each."""
 
 Manifest = dict[str, Any]
 """A manifest, or what it says of one file."""

@@ -6,20 +6,24 @@ from collections.abc import Callable
 from pathlib import Path
 from types import ModuleType
 
+import pyarrow.parquet as pq
 import pytest
 
 from raven._core import Hub
 from raven.ctl import sql
-from raven.journal import Journal, compact, following, past, verify, verify_journal
+from raven.journal import Journal, compact, following, partitions, past, verify, verify_journal
 from raven.journal import history as reading_history
 from raven.journal.cursors import Position
 from raven.journal.following import Follower
 from raven.journal.history import Wanted, history
+from raven.journal.merging import merge
+from raven.journal.partitions import Part, parts_in
 from raven.journal.past import Past
 from raven.journal.segment import segments_in
 from raven.topics import DataType
 
 NS = 1_700_000_000_000_000_000
+LATER_NS = NS + 2 * 86_400 * 10**9
 EVERYTHING = list(range(1, 31))
 
 Read = Callable[[Path], list[int]]
@@ -98,14 +102,65 @@ def after_looking(monkeypatch: pytest.MonkeyPatch, where: ModuleType, do: Callab
     monkeypatch.setattr(where, "segments_in", look)
 
 
+@pytest.mark.parametrize("merged", [False, True])
 @pytest.mark.parametrize("name", READERS)
 def test_segments_that_became_parquet_after_the_look_are_read_there(
-    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+    folder: Path, name: str, merged: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    def replace() -> None:
+        compact(folder)
+        if merged:
+            merge(folder, LATER_NS)
+
     where, read = READERS[name]
-    after_looking(monkeypatch, where, lambda: compact(folder))
+    after_looking(monkeypatch, where, replace)
     assert read(folder) == EVERYTHING
     assert len(segments_in(folder)) == 1
+
+
+@pytest.mark.parametrize("begun", [0, 3])
+@pytest.mark.parametrize("name", [name for name in READERS if name != "sql"])
+def test_files_that_are_merged_while_they_are_read_are_read_on_in_the_merged_one(
+    folder: Path, name: str, begun: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """`begun`: so many files are read before the others become one."""
+    compact(folder)
+    _, read = READERS[name]
+    opened: list[object] = []
+    open_file, read_bytes = pq.ParquetFile, Path.read_bytes
+
+    with monkeypatch.context() as patch:
+
+        def merge_first(path: object) -> None:
+            opened.append(path)
+            if len(opened) == begun + 1:
+                patch.undo()
+                assert merge(folder, LATER_NS).files == 5
+
+        if name == "verify":
+            patch.setattr(Path, "read_bytes", lambda path: (merge_first(path), read_bytes(path))[1])
+        else:
+            patch.setattr(partitions.pq, "ParquetFile", lambda path: (merge_first(path), open_file(path))[1])
+        assert read(folder) == EVERYTHING
+    assert len(opened) == begun + 1
+    assert len(list(folder.rglob("*.parquet"))) == 1
+    assert read(folder) == EVERYTHING
+
+
+def test_sql_looks_again_when_files_were_merged_before_it_opened_them(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    compact(folder)
+    looks: list[list[Part]] = []
+
+    def merge_after(journal: Path, *, type: str) -> list[Part]:
+        looks.append(parts_in(journal, type=type))
+        merge(folder, LATER_NS)
+        return looks[-1]
+
+    monkeypatch.setattr(sql, "parts_in", merge_after)
+    assert by_sql(folder) == EVERYTHING
+    assert [len(parts) for parts in looks] == [5, 1]
 
 
 def test_a_follower_in_the_middle_of_a_segment_reads_it_to_its_end(tmp_path: Path) -> None:
