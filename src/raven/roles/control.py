@@ -71,14 +71,15 @@ class CollectorControl:
     async def start(self, symbol: str, venue: str, kind: StreamKind) -> str:
         """Collect a symbol until it is stopped. All of it or, when something of it cannot be had, nothing."""
         venue, kinds = self._venue(venue), self._dialect.collected(kind)
-        instrument = await self._instrument(venue, symbol)
+        by = self._deadline()
+        instrument = await self._instrument(venue, symbol, by)
         wanted = [Topic(venue, instrument.symbol, data_type) for data_type in kinds]
         fresh = [topic for topic in wanted if topic not in self._started]
         self._limits.check_topics(CONTROL, len(self._started), len(fresh))
         begun: list[Topic] = []
         try:
             for topic in fresh:
-                await self._acquire(topic)
+                await self._acquire(topic, by)
                 begun.append(topic)
         except BaseException:
             for topic in begun:
@@ -124,10 +125,14 @@ class CollectorControl:
 
     # --- inside -------------------------------------------------------------------------------------------------
 
-    async def _instrument(self, venue: str, symbol: str) -> Instrument:
+    def _deadline(self) -> float:
+        """Return when whoever asks now is to be answered, on the loop's clock."""
+        return asyncio.get_running_loop().time() + self._start_timeout_s
+
+    async def _instrument(self, venue: str, symbol: str, by: float) -> Instrument:
         self._limits.check_symbol(symbol)
         try:
-            async with asyncio.timeout(self._start_timeout_s):
+            async with asyncio.timeout_at(by):
                 return await self._names.resolve(venue, symbol)
         except RavenError as error:
             raise unobtainable(error) from error
@@ -154,7 +159,7 @@ class CollectorControl:
         if topic not in self._started:
             return True
         try:
-            await self._acquire(topic)
+            await self._acquire(topic, self._deadline())
         except Unobtainable as refusal:
             if refusal.status is Status.UNAVAILABLE:
                 log.warning("not collected again yet", topic=topic.name, reason=refusal.message, next="tries again")
@@ -172,9 +177,9 @@ class CollectorControl:
             await self._release(topic)
         log.info("stopped by hand", topics=[topic.name for topic in topics])
 
-    async def _acquire(self, topic: Topic) -> None:
+    async def _acquire(self, topic: Topic, by: float) -> None:
         try:
-            async with asyncio.timeout(self._start_timeout_s):
+            async with asyncio.timeout_at(by):
                 await self._collector.acquire(CONTROL, topic.venue, topic.symbol, topic.data_type)
         except RavenError as error:
             raise unobtainable(error) from error
