@@ -22,11 +22,12 @@ INTRO = """\
 ```
 
 `date` is the day of arrival (UTC): who asks for a range of `exchange_time` should take the days before and after, too.
-A file is named after the segments that it was made of, like `0000000007.parquet` or `0000000001-0000000006.parquet`, and
-holds their records in the order in which they were written. When a day is over, and when there are many small files, they
-become one: the folder is replaced by another one in one step, so a program that looks for files sees the old ones or the
-new one. If it looked before and opens after, a file is not there any more: ask again. (Where the file system cannot let
-folders change places, the folder is missing for a moment.) Look in `parquet/` only; `.replacing` beside it is for work.
+A file is named after the segments that it was made of, like `0000000007.parquet` or `0000000001-0000000006.parquet`,
+and holds their records in the order in which they were written. When a day is over, or there are many small files,
+they become one: the folder is replaced by another one in one step, so a program that looks for files sees the old ones
+or the new one. If it looked before and opens after, a file is not there any more: ask again. (Where the file system
+cannot let folders change places, the folder is missing for a moment.) Look in `parquet/` only: `.replacing` beside it
+is for work.
 zstd; statistics for each row group. `ravenctl history`, `ravenctl sql` and `raven.history` give the same columns.
 
 Prices and quantities are decimals, exactly what the exchange sent: prices in the quote asset, quantities in the base
@@ -75,29 +76,6 @@ _CANDLE = {
     "ticks": "number of trades",
     "closed": "whether it is final",
 }
-_BAR = {
-    "open_time": "when it opened: its first trade, or the clock for bars of the clock",
-    "close_time": "the last ms that belongs to it",
-    "open": "first price",
-    "high": "highest price",
-    "low": "lowest price",
-    "close": "last price",
-    "volume": "quantity traded",
-    "buy_volume": "of that, bought by takers",
-    "sell_volume": "of that, sold by takers",
-    "quote_volume": "sum of price times quantity",
-    "buy_ticks": "trades whose taker bought",
-    "sell_ticks": "trades whose taker sold",
-    "theta": "what the rule summed up",
-    "threshold": "what that had to exceed; 0 for rules without",
-    "first_trade_id": "of the venue",
-    "last_trade_id": "of the venue",
-    "interval": "`1m`; for other kinds the kind and its parameters",
-    "complete": "whether it began and ended by its rule and no trade is missing",
-    "warming_up": "whether the rule's averages are still more configured than seen",
-    "gap_count": "trades that may be missing",
-    "revision": "how often it was corrected; the highest counts",
-}
 _MEANINGS: dict[Kind, dict[str, str]] = {
     Kind.TRADE: {
         "price": "price",
@@ -121,7 +99,6 @@ _MEANINGS: dict[Kind, dict[str, str]] = {
         "ask_proven": "as `bid_proven`, of asks",
     },
     Kind.CANDLE: _CANDLE,
-    Kind.BAR: _BAR,
     Kind.FUNDING: {
         "mark_price": "mark price",
         "index_price": "index price",
