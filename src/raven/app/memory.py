@@ -7,6 +7,7 @@ Arrow and drivers are imported only when something is to be kept: a server witho
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,7 @@ from raven.config import Settings
 from raven.config.backends import InfluxSettings, QuestdbSettings, TimescaleSettings
 from raven.ingest.recorder import Recorder
 from raven.resilience.breaker import BreakerSettings
+from raven.topics import Topic
 
 if TYPE_CHECKING:
     from raven.app.sinks import Sinks
@@ -28,8 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["history", "journal", "keeper", "recorder", "sinks"]
 
 
-def journal(hub: Hub, settings: Settings) -> Journal | None:
-    """Return the journal of the configuration, not started; None when it is switched off."""
+def journal(hub: Hub, settings: Settings, keeps: Callable[[Topic], bool] | None = None) -> Journal | None:
+    """Return the journal of the configuration, not started; None when it is switched off. `keeps`: see `Journal`."""
     chosen = settings.journal
     if not settings.keeps_journal:
         return None
@@ -41,6 +43,7 @@ def journal(hub: Hub, settings: Settings) -> Journal | None:
         commit_interval_s=chosen.commit_interval_ms / 1000,
         books_every_s=books_interval_ms(settings) / 1000,
         segment_max_bytes=chosen.segment_max_bytes,
+        keeps=keeps,
     )
 
 

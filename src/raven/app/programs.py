@@ -56,11 +56,11 @@ def _setting(flag: str, kind: str, text: str) -> Any:
 
 
 InitialSize = Annotated[float | None, _setting("--initial-size", "TRADES", "Expected trades of the first bar. [1000]")]
-InitialPBuy = Annotated[float | None, _setting("--initial-p-buy", "SHARE", "Expected share of buyers, at first. [0.5]")]
+InitialPBuy = Annotated[float | None, _setting("--initial-p-buy", "SHARE", "Expected share of buyers, at first. [0.7]")]
 AlphaSize = Annotated[float | None, _setting("--alpha-size", "WEIGHT", "Of the newest bar in expected trades. [0.1]")]
 AlphaImbl = Annotated[float | None, _setting("--alpha-imbl", "WEIGHT", "Of the newest bar in expected buyers. [0.1]")]
-SizeMin = Annotated[float | None, _setting("--size-min", "TRADES", "Least expected trades; 0: the rule's floor.")]
-SizeMax = Annotated[float | None, _setting("--size-max", "TRADES", "Most expected trades; 0: the rule's cap.")]
+SizeMin = Annotated[str | None, _setting("--size-min", "TRADES|%", "Least expected trades, or percent of the first.")]
+SizeMax = Annotated[str | None, _setting("--size-max", "TRADES|%", "Most expected trades, or percent of the first.")]
 Rule = Annotated[
     Literal["bounded", "literal"] | None,
     typer.Option("--rule", rich_help_panel=BARS, help="`literal` is the published one, which may collapse. [bounded]"),

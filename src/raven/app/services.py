@@ -55,17 +55,26 @@ class Service:
     """What it does, in one line."""
     upstream: str | None = None
     """The service it hears when nothing else is said."""
+    databases: tuple[str, ...] = ()
+    """What it writes to, as far as the configuration has an address of it."""
 
 
+_DATABASES = ("influx", "timescale", "questdb")
 _TABLE = (
-    Service("raven", Role.SERVER, "port", "the whole server in one process"),
+    Service("raven", Role.SERVER, "port", "the whole server in one process", databases=_DATABASES),
     Service("binance_spot", Role.SOURCE, "port_binance_spot", "source: Binance spot"),
     Service("binance_futures", Role.SOURCE, "port_binance_futures", "source: Binance USD-M futures"),
     Service("raven_timebar", Role.AGGREGATOR, "port_timebar", "aggregator: time bars", "binance_spot"),
     Service("raven_tibs", Role.AGGREGATOR, "port_tibs", "aggregator: tick imbalance bars", "binance_spot"),
-    Service("tick_persistence", Role.PERSISTENCE, "port_tick_persistence", "trades into InfluxDB", "binance_spot"),
-    Service("bar_persistence", Role.PERSISTENCE, "port_bar_persistence", "bars into TimescaleDB", "raven_timebar"),
-)
+    Service(
+        "tick_persistence", Role.PERSISTENCE, "port_tick_persistence", "persistence: trades into InfluxDB or QuestDB",
+        "binance_spot", ("influx", "questdb"),
+    ),
+    Service(
+        "bar_persistence", Role.PERSISTENCE, "port_bar_persistence", "persistence: bars into TimescaleDB or PostgreSQL",
+        "raven_timebar", ("timescale",),
+    ),
+)  # fmt: skip
 SERVICES: dict[str, Service] = {service.name: service for service in _TABLE}
 """Every service by name; whom one hears stands before it."""
 
@@ -134,22 +143,23 @@ def alone(loaded: Loaded, service: Service, monitoring: int | None = None) -> Se
     of_raven = Path(origin.rpartition(":")[0] or origin).name == "default.toml"
     own = settings.service(service.name)
     symbols = [*([] if of_raven else settings.feeds.symbols), *own.symbols]
-    feeds, journal, watched = settings.feeds, settings.journal, settings.monitoring
+    is_source, keeps = service.role is Role.SOURCE, service.role is Role.PERSISTENCE
+    others = {name: getattr(settings, name) for name in _DATABASES if name not in service.databases}
+    changes: dict[str, dict[str, object]] = {
+        "server": {"port": port(service, settings)},
+        "monitoring": {"health_check_port": http, "metrics_port": http},
+        "feeds": {
+            "venues": [service.name] if is_source else [],
+            "symbols": symbols if is_source else own.symbols,
+            "exchange_ws_url": settings.feeds.exchange_ws_url if service.name in settings.feeds.venues else "",
+            # Two processes must not write the same files.
+            "state_dir": f"{settings.feeds.state_dir}/{service.name}" if settings.feeds.state_dir else "",
+        },
+        "journal": {"enabled": keeps, "dir": f"{settings.journal.dir}-{service.name}"},
+        **{name: {"url": type(section)().url} for name, section in others.items()},
+    }
     return settings.model_copy(
-        update={
-            "server": settings.server.model_copy(update={"port": port(service, settings)}),
-            "monitoring": watched.model_copy(update={"health_check_port": http, "metrics_port": http}),
-            "feeds": feeds.model_copy(
-                update={
-                    "venues": [service.name] if service.role is Role.SOURCE else [],
-                    "exchange_ws_url": feeds.exchange_ws_url if service.name in feeds.venues else "",
-                    "symbols": symbols if service.role is Role.SOURCE else own.symbols,
-                    # Two processes must not write the same files.
-                    "state_dir": f"{feeds.state_dir}/{service.name}" if feeds.state_dir else "",
-                }
-            ),
-            "journal": journal.model_copy(update={"dir": f"{journal.dir}-{service.name}"}),
-        }
+        update={name: getattr(settings, name).model_copy(update=change) for name, change in changes.items()}
     )
 
 

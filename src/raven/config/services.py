@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
+
+from pydantic import BeforeValidator
 
 from raven.config.fields import Names, Section, Symbols, Url, setting
+
+# A file may have a number where the command line has text.
+Amount = Annotated[str, BeforeValidator(str)]
 
 __all__ = ["ServiceSettings", "TibsSettings", "TimebarSettings"]
 
@@ -32,11 +37,11 @@ class TibsSettings(Section):
     """Tick imbalance bars, as `raven_tibs` makes them. `raven.bars.calibrate` proposes figures for a wished number."""
 
     initial_size: float = setting(1000.0, "Expected trades of a bar before one has closed.", unit="trades", gt=0)
-    initial_p_buy: float = setting(0.5, "Expected share of buyers among takers before a bar has closed.", ge=0, le=1)
+    initial_p_buy: float = setting(0.7, "Expected share of buyers among takers before a bar has closed.", ge=0, le=1)
     alpha_size: float = setting(0.1, "Weight of the newest bar in the expected number of trades.", gt=0, le=1)
     alpha_imbl: float = setting(0.1, "Weight of the newest bar in the expected share of buyers.", gt=0, le=1)
-    size_min: float = setting(0.0, "Least expected number of trades; 0: the rule's own floor.", unit="trades", ge=0)
-    size_max: float = setting(0.0, "Most expected number of trades; 0: the rule's own cap.", unit="trades", ge=0)
+    size_min: Amount = setting("", "Least expected number of trades, or percent of `initial_size` (`90%`).")
+    size_max: Amount = setting("", "Most expected number of trades, or percent likewise.")
     rule: Literal["bounded", "literal"] = setting(
         "bounded", "`literal` is the published rule, which collapses to bars of two trades when flow alternates."
     )

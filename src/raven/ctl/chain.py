@@ -11,8 +11,6 @@ from raven.ctl.reach import Reach, State
 
 __all__ = ["Step", "databases", "hears", "steps", "without_the_unmissed"]
 
-_DATABASES = ("influx", "timescale", "questdb")
-
 
 @dataclass(slots=True)
 class Step:
@@ -40,9 +38,7 @@ def hears(state: State, settings: Settings) -> str:
 
 def databases(service: Service, settings: Settings) -> list[str]:
     """Return the databases that a service writes to."""
-    if service.role not in (Role.PERSISTENCE, Role.SERVER):
-        return []
-    return [name for name in _DATABASES if getattr(settings, name).url]
+    return [name for name in service.databases if getattr(settings, name).url]
 
 
 async def steps(reach: Reach, name: str, symbol: str) -> list[Step]:

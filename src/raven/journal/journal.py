@@ -16,7 +16,7 @@ import os
 import threading
 from array import array
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -30,7 +30,7 @@ from raven.journal.schema import record_batch
 from raven.journal.segment import FORMAT, META, Damage, SegmentWriter, cut_torn_tail, segments_in
 from raven.observe import get_logger, record_commit, record_error, record_journal_loss
 from raven.records import Flags, GapReason, GapWord, Kind
-from raven.topics import DataType
+from raven.topics import DataType, Topic
 
 __all__ = ["Journal", "JournalStatus"]
 
@@ -80,16 +80,21 @@ class Journal:
         commit_interval_s: float = 0.1,
         books_every_s: float = 1.0,
         segment_max_bytes: int = 256 << 20,
+        keeps: Callable[[Topic], bool] | None = None,
         clock: Clock | None = None,
     ) -> None:
         """Of each book the last state in every `books_every_s` is kept, by receive time, and every change of its
         quality; 0 keeps every published state. Everything else is kept as it comes.
+
+        `keeps` says which topics are kept, from its thread and more than once; without it all are. One that is kept is
+        kept until it ends.
         """
         self._hub = hub
         self._folder = folder
         self._commit_interval_s = commit_interval_s
         self._segment_max_bytes = segment_max_bytes
         self._clock = clock or SystemClock()
+        self._keeps = keeps
         self._collector = Collector(hub, book_interval_ns=round(books_every_s * 1e9))
         self._topics: dict[int, TopicRow] = {}
         # How often a topic of this name was kept in this run; its sequences began anew each time.
@@ -274,7 +279,9 @@ class Journal:
     def _is_kept(self, row: TopicRow) -> bool:
         """Deeper tiers of a book come and go with their readers; the depth that is always published is kept."""
         number, venue, symbol, data_type, _ = row
-        return data_type != DataType.ORDERBOOK or self._hub.find(venue, symbol, data_type) == number
+        if data_type == DataType.ORDERBOOK and self._hub.find(venue, symbol, data_type) != number:
+            return False
+        return self._keeps is None or self._keeps(Topic(venue, symbol, DataType(data_type)))
 
     def _keep(self, batches: Sequence[tuple[int, int, list[bytes]]], fresh: Sequence[TopicRow]) -> int:
         rows = sum(count for _, count, _ in batches)

@@ -96,12 +96,12 @@ def test_options_become_settings_of_the_service(ran: Ran, monkeypatch: pytest.Mo
 def test_every_parameter_of_imbalance_bars_can_be_given(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
     call(
         monkeypatch, "raven_tibs", "--initial-size", "900.5", "--initial-p-buy", "0.6", "--alpha-size", "0.2",
-        "--alpha-imbl", "0.3", "--size-min", "100", "--size-max", "2000", "--rule", "literal",
+        "--alpha-imbl", "0.3", "--size-min", "90%", "--size-max", "2000", "--rule", "literal",
     )  # fmt: skip
 
     assert ran.services["raven_tibs"].tibs.model_dump() == {
-        "initial_size": 900.5, "initial_p_buy": 0.6, "alpha_size": 0.2, "alpha_imbl": 0.3, "size_min": 100.0,
-        "size_max": 2000.0, "rule": "literal",
+        "initial_size": 900.5, "initial_p_buy": 0.6, "alpha_size": 0.2, "alpha_imbl": 0.3, "size_min": "90%",
+        "size_max": "2000", "rule": "literal",
     }  # fmt: skip
 
 

@@ -61,6 +61,23 @@ def test_what_was_published_comes_back_record_by_record(tmp_path: Path) -> None:
     assert {batch.run for batch in batches(tmp_path)} == {batches(tmp_path)[0].run}
 
 
+def test_only_the_topics_that_it_is_asked_to_keep_are_kept(tmp_path: Path) -> None:
+    hub = Hub()
+    kept = {"BTCUSDT"}
+    journal = opened(tmp_path, hub, keeps=lambda topic: topic.symbol in kept)
+    for symbol in ("BTCUSDT", "ETHUSDT"):
+        hub.create_topic(VENUE, symbol, int(DataType.TRADES), 1 << 16).trades(
+            3, 1, 618_000, 100, price_scale=1, quantity_scale=3
+        )
+
+    before = journal.turn()
+    kept.add("ETHUSDT")
+    after = journal.turn()
+    journal.close()
+
+    assert (before, after) == (3, 3)
+
+
 def test_books_are_kept_with_every_level_and_what_is_proven(tmp_path: Path) -> None:
     hub = Hub()
     engine = Engine(hub)

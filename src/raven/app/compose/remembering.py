@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from raven._core import Hub
 from raven.app.compose.front import Front
@@ -11,6 +11,7 @@ from raven.app.lifecycle import Lifecycle
 from raven.app.memory import history, journal, keeper, sinks
 from raven.config import Settings
 from raven.observe import Health, Status
+from raven.topics import Topic
 
 __all__ = ["Remembering"]
 
@@ -18,8 +19,9 @@ __all__ = ["Remembering"]
 class Remembering:
     """A journal of everything in a hub, and the databases that are written from it; nothing when it is switched off."""
 
-    def __init__(self, hub: Hub, settings: Settings) -> None:
-        self._journal = journal(hub, settings)
+    def __init__(self, hub: Hub, settings: Settings, keeps: Callable[[Topic], bool] | None = None) -> None:
+        """`keeps` says which topics are kept; without it all are."""
+        self._journal = journal(hub, settings, keeps)
         self._keeper = keeper(settings)
         self._sinks = sinks(settings)
         self.history = history(self._journal, settings)
@@ -28,6 +30,10 @@ class Remembering:
     def books(self) -> Sequence[tuple[str, str, int, int]]:
         """See `Journal.books`."""
         return self._journal.books() if self._journal else ()
+
+    def records(self) -> int:
+        """Return how many records were kept since the start."""
+        return self._journal.status.records if self._journal else 0
 
     def add_to(self, lifecycle: Lifecycle) -> None:
         """Let it start and stop with the program; to be added before those whom it hears."""

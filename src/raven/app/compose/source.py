@@ -20,7 +20,8 @@ class Source:
     def __init__(self, service: Service, settings: Settings, _: Mapping[str, object]) -> None:
         self.collecting = Collecting(settings, venue_plans(settings))
         report = Report(lag_s=self.collecting.lag_s, events=self.collecting.events)
-        self.front = Front(service, settings, self.collecting.hub, self.collecting.ingest, report=report)
+        self.hub, self.collector = self.collecting.hub, self.collecting.ingest
+        self.front = Front(service, settings, self.hub, self.collector, report=report)
         self.collecting.show_in(self.front)
 
     def add_to(self, lifecycle: Lifecycle) -> None:
