@@ -1,4 +1,4 @@
--- Written by `make docs` from src/raven/sinks/postgres.py. Raven runs it by itself when it connects.
+-- Written by `make docs` from src/raven/sinks/postgres/. `ravenctl init-db` runs what of it is missing.
 CREATE SCHEMA IF NOT EXISTS raven;
 CREATE TABLE IF NOT EXISTS raven.schema_version (version integer NOT NULL);
 INSERT INTO raven.schema_version

@@ -11,11 +11,11 @@ import typer
 
 from raven import __version__
 from raven.app.commands import HELP_NAMES, Group, run_app
-from raven.ctl import backups, controlling, dlq, journals, options, recordings, symbols, watching
+from raven.ctl import backups, controlling, databases, dlq, journals, options, recordings, symbols, watching
 
 __all__ = ["app", "main"]
 
-TOPICS = (watching, controlling, symbols, journals, backups, dlq, recordings)
+TOPICS = (watching, controlling, symbols, journals, backups, databases, dlq, recordings)
 """Files with commands, in the order of the help."""
 
 app = typer.Typer(
