@@ -254,6 +254,7 @@ class Connection(WSListener):
     def _answer(self, payload: bytes) -> None:
         try:
             request = parse_request(payload, text_ids=self.server.market is Market.SPOT)
+            self.server.stats[request.method.lower()] += 1
             answer = self._execute(request)
         except RequestRefused as refused:
             answer = refused.answer
