@@ -3,7 +3,6 @@ import os
 import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
@@ -205,16 +204,13 @@ import asyncio, threading, time
 from raven.app.lifecycle import exit_soon, run_program
 
 async def main():
-    asyncio.get_running_loop().run_in_executor(None, time.sleep, 60)
+    asyncio.get_running_loop().run_in_executor(None, time.sleep, 600)
     return 7
 
 run_program(main)
 """
-    began = time.monotonic()
-
     answer = subprocess.run(
-        [sys.executable, "-c", program], env={"PYTHONPATH": str(SOURCE)}, capture_output=True, check=False, timeout=30
+        [sys.executable, "-c", program], env={"PYTHONPATH": str(SOURCE)}, capture_output=True, check=False, timeout=120
     )
 
-    assert answer.returncode == 7
-    assert time.monotonic() - began < 10
+    assert answer.returncode == 7, answer.stderr.decode()

@@ -18,7 +18,7 @@ from raven.errors import ConfigurationError, DataValidation
 from raven.exchange import Exchange, ExchangeConfig
 from raven.exchange.faults.fault import Fault
 from raven.ingest.recorder import Recorder
-from raven.ingest.settings import IngestSettings, VenuePlan
+from raven.ingest.settings import EngineSettings, IngestSettings, VenuePlan
 from raven.ingest.thread import Ingest
 from raven.journal import Journal
 from raven.recording import read_recording, recording_files
@@ -27,10 +27,13 @@ from raven.topics import DataType
 
 VENUE = "binance_futures"
 BTC, ETH = "BTCUSDT", "ETHUSDT"
+ENOUGH = 20
+# So that the journal misses nothing, however long a busy machine lets it wait.
+LARGE_RINGS = EngineSettings(ring_bytes=16 << 20)
 
 
 async def until(condition: Callable[[], Any], what: str) -> None:
-    deadline = time.monotonic() + 20
+    deadline = time.monotonic() + 60
     while not condition():
         assert time.monotonic() < deadline, what
         await asyncio.sleep(0.005)
@@ -42,7 +45,9 @@ async def test_after_gaps_garbage_resets_rotation_and_other_symbols_the_records_
         plan = VenuePlan(VENUE, ws_url=market.ws_url, rest_url=market.rest_url, symbols=(BTC,))
         hub, recorder = Hub(), Recorder(tmp_path / "capture", flush_interval_s=0.02)
         settings = IngestSettings(linger_s=0.05, reconnect_delay_s=0.1, max_reconnect_delay_s=0.5)
-        ingest = Ingest(hub, [(load(VENUES, VENUE, "venue"), plan)], settings=settings, capture=recorder)
+        ingest = Ingest(
+            hub, [(load(VENUES, VENUE, "venue"), plan)], settings=settings, engine=LARGE_RINGS, capture=recorder
+        )
         journal = Journal(hub, tmp_path / "journal", books_every_s=0.0)
         await journal.start()
         await recorder.start()
@@ -101,8 +106,9 @@ async def test_after_a_loss_on_the_way_to_the_disk_a_playback_finds_back(
         market = exchange.market("usdm")
         plan = VenuePlan(VENUE, ws_url=market.ws_url, rest_url=market.rest_url, symbols=(BTC,))
         hub = Hub()
-        recorder = Recorder(tmp_path / "capture", flush_interval_s=0.02, buffer_bytes=100_000)
-        ingest = Ingest(hub, [(load(VENUES, VENUE, "venue"), plan)], settings=IngestSettings(), capture=recorder)
+        # Room enough that a busy machine loses nothing more after the loss that is made here.
+        recorder = Recorder(tmp_path / "capture", flush_interval_s=0.02, buffer_bytes=1_000_000)
+        ingest = Ingest(hub, [(load(VENUES, VENUE, "venue"), plan)], engine=LARGE_RINGS, capture=recorder)
         journal = Journal(hub, tmp_path / "journal", books_every_s=0.0)
         await journal.start()
         await recorder.start()
@@ -112,11 +118,9 @@ async def test_after_a_loss_on_the_way_to_the_disk_a_playback_finds_back(
             with monkeypatch.context() as broken:
                 broken.setattr("raven.ingest.recorder._File.append", full_disk)
                 await until(lambda: recorder.lost > 1_000, "a loss")
-            await until(lambda: answers_after_the_loss(tmp_path / "capture"), "an answer after the loss")
-            update_id = ingest.engine.book(dict(ingest.instruments())[VENUE, BTC])["update_id"]
             await until(
-                lambda: ingest.engine.book(dict(ingest.instruments())[VENUE, BTC])["update_id"] > update_id + 1_000,
-                "some more diffs",
+                lambda: changes_after_the_answer(tmp_path / "capture") >= ENOUGH,
+                "an answer after the loss, and changes",
             )
         finally:
             await ingest.stop()
@@ -131,7 +135,8 @@ async def test_after_a_loss_on_the_way_to_the_disk_a_playback_finds_back(
     states = {row["id"]: (row["bid_prices"], row["bid_quantities"], row["ask_prices"]) for row in live}
     assert again[-1]["id"] == live[-1]["id"], "the playback has no book at the end"
     good = [row for row in again if not row["flags"] and row["id"] in states]
-    assert len(good) > 2
+    # Not all of them: an answer may be newer than the first changes after it.
+    assert len(good) >= ENOUGH // 2
     assert all(states[row["id"]] == (row["bid_prices"], row["bid_quantities"], row["ask_prices"]) for row in good)
 
 
@@ -139,10 +144,13 @@ def full_disk(*_: Any) -> int:
     raise OSError(errno.ENOSPC, "No space left on device")
 
 
-def answers_after_the_loss(folder: Path) -> int:
-    lines = list(read_recording(recording_files([folder]), notes=True, on_damage=lambda _: None))
-    lost = [place for place, line in enumerate(lines) if b'"raven":"lost"' in line.raw]
-    return sum(line.raw.startswith(b'{"rest"') for line in lines[lost[-1] :]) if lost else 0
+def changes_after_the_answer(folder: Path) -> int:
+    """Count the changes of the book that a playback can apply: those after the first answer after the last loss."""
+    lines = [line.raw for line in read_recording(recording_files([folder]), notes=True, on_damage=lambda _: None)]
+    lost = [place for place, line in enumerate(lines) if b'"raven":"lost"' in line]
+    after = lines[lost[-1] :] if lost else []
+    answers = (place for place, line in enumerate(after) if line.startswith(b'{"rest"'))
+    return sum(b'"depthUpdate"' in line for line in after[next(answers, len(after)) :])
 
 
 def test_what_is_no_capture_and_a_folder_with_a_journal_are_refused(tmp_path: Path) -> None:

@@ -240,7 +240,7 @@ async def test_the_thread_keeps_up_by_itself_and_the_end_keeps_the_rest(tmp_path
     await journal.start()
     trades = hub.create_topic(VENUE, "BTCUSDT", int(DataType.TRADES), 1 << 20)
     trades.trades(100, 1, 5, 5, price_scale=0, quantity_scale=0)
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(60):
         while journal.status.records < 100:  # noqa: ASYNC110 - another thread moves it
             await asyncio.sleep(0.005)
     trades.trades(100, 101, 5, 5, price_scale=0, quantity_scale=0)

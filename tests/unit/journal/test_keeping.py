@@ -73,7 +73,7 @@ def now(day: int) -> int:
 
 
 async def until(holds: Callable[[], object]) -> None:
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 - a thread does it
             await asyncio.sleep(0.005)
 
