@@ -186,6 +186,9 @@ def _several(
             raise typer.BadParameter(f"{option} names one port and there are {len(services)} services; see [server]")
     if any(service.role is Role.SERVER for service in services):
         raise typer.BadParameter("raven is all of them already; start it with `raven`")
+    sources = [service.name for service in services if service.role is Role.SOURCE]
+    if venue is None and upstream is None and len(sources) == 1:
+        venue = sources[0]
     start(
         services, config, host, port, monitoring_port, log_level, {"timebar.seconds": seconds}, upstream, venue, symbols
     )
@@ -211,12 +214,15 @@ def start(
 
     Raises: ConfigurationError.
     """
+    names = [service.name for service in services]
     overrides: dict[str, Any] = {"server.host": host, "monitoring.log_level": log_level, **more}
     for service in services:
         section = f"services.{service.name}"
         overrides |= {port_path(service): port, f"{section}.symbols": parts(symbols)}
         if service.upstream is not None:
-            overrides |= {f"{section}.upstream": upstream, f"{section}.venue": venue}
+            # Who hears another service of this process has no other upstream.
+            elsewhere = None if service.upstream in names else upstream
+            overrides |= {f"{section}.upstream": elsewhere, f"{section}.venue": venue}
     loaded = load(config, overrides)
     made = [(service, alone(loaded, service, monitoring_port)) for service in services]
     _check_ports([(service.name, settings.server.port) for service, settings in made])

@@ -17,6 +17,7 @@ import grpc
 import grpc.aio
 
 from raven.app.services import SERVICES, Service, find, monitoring_port, port, reachable
+from raven.app.trust import credentials
 from raven.config import Settings, load
 from raven.errors import ConfigurationError, DataValidation, NetworkTimeout, RavenError
 from raven.proto import control_pb2 as wire
@@ -202,11 +203,11 @@ class Reach:
     async def _channel(self, target: Target) -> AsyncIterator[grpc.aio.Channel]:
         # One try decides: a person waits.
         options = [("grpc.enable_retries", 0), ("grpc.initial_reconnect_backoff_ms", 200)]
-        credentials = _credentials(self.settings)
-        if credentials is None:
+        trusted = credentials(self.settings)
+        if trusted is None:
             opened = grpc.aio.insecure_channel(target.address, options=options)
         else:
-            opened = grpc.aio.secure_channel(target.address, credentials, options=options)
+            opened = grpc.aio.secure_channel(target.address, trusted, options=options)
         async with opened as channel:
             yield channel
 
@@ -216,17 +217,3 @@ def _is(target: Target, status: dict[str, Any]) -> bool:
     if target.service is not None and status.get("service") != target.service.name:
         return False
     return target.port == 0 or str(status.get("grpc", "")).endswith(f":{target.port}")
-
-
-def _credentials(settings: Settings) -> grpc.ChannelCredentials | None:
-    """Return what a service with these settings trusts, None without TLS. Raises: ConfigurationError."""
-    server = settings.server
-    if not server.tls_certificate:
-        return None
-    try:
-        certificate, key = Path(server.tls_certificate).read_bytes(), Path(server.tls_key).read_bytes()
-        authority = Path(server.tls_client_ca).read_bytes() if server.tls_client_ca else certificate
-    except OSError as error:
-        raise ConfigurationError(f"server.tls_certificate, tls_key, tls_client_ca: {error}") from None
-    mutual = (key, certificate) if server.tls_client_ca else (None, None)
-    return grpc.ssl_channel_credentials(authority, *mutual)

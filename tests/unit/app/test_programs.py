@@ -149,3 +149,18 @@ def test_two_services_on_one_port_are_refused(
 
     assert call(monkeypatch, "raven run", "timebar", "tibs") == 2
     assert "raven_timebar and raven_tibs both have the gRPC port 50051" in capsys.readouterr().err
+
+
+def test_services_of_one_process_hear_one_another_and_only_the_first_of_them_hears_elsewhere(
+    ran: Ran, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    call(monkeypatch, "raven run", "timebar", "bar_persistence", "--upstream", "grpc://h:1")
+
+    upstreams = {name: settings.service(name).upstream for name, settings in ran.services.items()}
+    assert upstreams == {"raven_timebar": "grpc://h:1", "bar_persistence": ""}
+
+
+def test_the_only_source_of_a_process_is_the_one_that_is_heard(ran: Ran, monkeypatch: pytest.MonkeyPatch) -> None:
+    call(monkeypatch, "raven run", "binance_futures", "timebar")
+
+    assert ran.services["raven_timebar"].service("raven_timebar").venue == "binance_futures"

@@ -14,6 +14,7 @@ from prometheus_client.registry import Collector as MetricCollector
 
 from raven import __version__
 from raven._core import GrpcServer, Hub
+from raven.app.compose.state import StateFolder
 from raven.app.lifecycle import Lifecycle
 from raven.app.services import Service
 from raven.config import Settings
@@ -76,6 +77,7 @@ class Front:
         depth = settings.feeds.order_book_depth
         fanout = Fanout(collector, server, limits=limits, default_depth=depth, history=history)
         state_dir = settings.feeds.state_dir if remembers else ""
+        self._state = StateFolder(Path(state_dir)) if state_dir else None
         started = Path(state_dir, "started.json") if state_dir else None
         self._control = CollectorControl(collector, spoken, limits=limits, file=started)
         self._restoring: asyncio.Task[None] | None = None
@@ -101,6 +103,8 @@ class Front:
 
     def open_monitoring(self, lifecycle: Lifecycle) -> None:
         """Open the HTTP ports; the first part of a service, so that a start that takes long can be watched."""
+        if self._state is not None:
+            lifecycle.add(f"{self.service.name} state", start=self._state.take, stop=self._state.let_go)
         lifecycle.add(f"{self.service.name} monitoring", start=self.monitoring.start, stop=self.monitoring.stop)
 
     def open_grpc(self, lifecycle: Lifecycle) -> None:
