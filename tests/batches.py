@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pyarrow as pa
 
+from raven._core import BarSpec
 from raven.journal.schema import SCHEMAS
 from raven.journal.tables import table_of
 from raven.ports import SinkBatch
-from raven.records import Kind
+from raven.records import BarQuality, Kind
 
 MS = 1_000_000
 START_NS = 1_700_000_000_000 * MS
@@ -101,6 +103,36 @@ def gaps(count: int, **words: Any) -> SinkBatch:
         "repaired": 0,
     }
     return batch("gaps", Kind.GAP, count, columns | words)
+
+
+def bars(count: int, **words: Any) -> SinkBatch:
+    """Bars of one minute, one after the other."""
+    opens = [START_NS // MS + number * 60_000 for number in range(count)]
+    rule = dict(zip(("rule", *(f"parameter_{n}" for n in range(8))), BarSpec("time", [60.0]).words, strict=True))
+    columns = {
+        "exchange_ns": [(one + 59_999) * MS for one in opens],
+        "id": [100 * (number + 1) for number in range(count)],
+        "open_time_ms": opens,
+        "close_time_ms": [one + 59_999 for one in opens],
+        "open": 618_000,
+        "high": 618_100,
+        "low": 617_900,
+        "close": 618_050,
+        "volume": 12_345,
+        "buy_volume": 6_000,
+        "quote_volume": 7_629_210_001,
+        "quote_volume_high": 0,
+        "buy_ticks": 60,
+        "sell_ticks": 40,
+        "theta": struct.unpack("<q", struct.pack("<d", 20.0))[0],
+        "threshold": 0,
+        "first_trade_id": [100 * number + 1 for number in range(count)],
+        "last_trade_id": [100 * (number + 1) for number in range(count)],
+        "gap_count": 0,
+        "quality": int(BarQuality.COMPLETE),
+        **rule,
+    }
+    return batch("time_bars", Kind.BAR, count, columns | words)
 
 
 EVERY_TYPE = {one.__name__: one for one in (trades, quotes, books, candles, fundings, liquidations, gaps)}

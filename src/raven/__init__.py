@@ -35,6 +35,7 @@ __all__ = [
     "SnapshotService",
     "Topic",
     "__version__",
+    "bars",
     "book_at",
     "connect",
     "history",
@@ -49,6 +50,7 @@ _LAZY = {
     "RavenError": "raven.errors",
     "SnapshotService": "raven.app.snapshot_service",
     "Topic": "raven.topics",
+    "bars": "raven.bars",
     "book_at": "raven.app.books",
     "connect": "raven.client",
     "history": "raven.app.history",
@@ -60,7 +62,8 @@ def __getattr__(name: str) -> Any:
     module = _LAZY.get(name)
     if module is None:
         raise AttributeError(f"module 'raven' has no attribute {name!r}; it has: {', '.join(__all__)}")
-    value = getattr(import_module(module), name)
+    loaded = import_module(module)
+    value = loaded if module == f"raven.{name}" else getattr(loaded, name)
     globals()[name] = value
     return value
 

@@ -24,6 +24,7 @@ __all__ = [
     "Engine",
     "GrpcServer",
     "Hub",
+    "Inlet",
     "Reader",
     "Record",
     "Tap",
@@ -133,6 +134,36 @@ class Encoded:
     @property
     def size(self) -> int:
         """Bytes."""
+
+@final
+class Inlet:
+    """The far end of a hop between roles: frames of an upstream server (`MarketDataMessage`, batches too) become topics
+    of a hub of our own. One thread uses it.
+
+    Records come in the upstream's order, none twice; what is missing by the upstream's sequences is a gap record with
+    reason `upstream`.
+    """
+
+    def __new__(cls, hub: Hub) -> Self: ...
+    def open(self, venue: str, symbol: str, data_type: int, *, depth: int = 0, ring_bytes: int = 262_144) -> int:
+        """Make a topic, or find the one that is open; return its id. Books have a depth, in levels; one that asks for
+        more than is open gets a topic of its own. Raises: ValueError when somebody else writes it.
+        """
+    def close(self, venue: str, symbol: str, data_type: int) -> bool:
+        """End a topic, for books in every depth. False when it is not open."""
+    def position(self, venue: str, symbol: str, data_type: int) -> tuple[int, int] | None:
+        """Return the upstream's sequence of a topic's last record and its receive time, ns: what filter `after` takes.
+        Zeros when none came yet, None when it is not open.
+        """
+    def mark_unknown(self, venue: str, symbol: str, data_type: int, now_ns: int) -> bool:
+        """Append a gap of which nobody knows the size; False when the topic is not open."""
+    def on_frame(self, now_ns: int, frame: bytes) -> int:
+        """Publish what a frame holds; return how many records that were."""
+    def counters(self) -> dict[str, int]:
+        """Count: frames, bytes, records, duplicates, gaps (of this hop), missing (by these), broken, unasked."""
+    @property
+    def newest_recv_ns(self) -> int:
+        """Newest receive time at the source of all records, ns; 0 when there were none."""
 
 @final
 class Record:
@@ -281,6 +312,91 @@ class Tap:
         """Messages that did not fit, and their bytes."""
 
 @final
+class BarSpec:
+    """What bars to build: a kind, its parameters in their order, and options."""
+
+    def __new__(
+        cls, kind: str, parameters: Sequence[float], *, keeps_empty: bool = False, is_split: bool = False, uses_tick_rule: bool = False,
+    ) -> Self:
+        """Raises: ValueError for an unknown kind, or another number of parameters than it has."""
+    @staticmethod
+    def kinds() -> list[tuple[str, list[str]]]:
+        """List the kinds with the names of their parameters."""
+    @staticmethod
+    def of_words(words: Sequence[int]) -> BarSpec:
+        """Return the spec of a bar's record: the words of its body from `BarWord.RULE` on. Raises: ValueError."""
+    @staticmethod
+    def of_label(label: str) -> BarSpec:
+        """Return the spec that is called so. Raises: ValueError."""
+    @property
+    def words(self) -> list[int]:
+        """The words of a bar's body from `BarWord.RULE` on."""
+    @property
+    def label(self) -> str:
+        """What `interval` says: `1m`; for other kinds the kind and its parameters."""
+    @property
+    def config_hash(self) -> int: ...
+    @property
+    def data_type(self) -> int:
+        """The data type of its topics."""
+
+@final
+class BarBuilder:
+    """Builds the bars of one symbol from columns of trades, in as many pieces as one likes."""
+
+    def __new__(cls, spec: BarSpec) -> Self: ...
+    def take(
+        self, time_ms: Buffer, price: Buffer, quantity: Buffer, sells: Buffer, id: Buffer | None, price_scale: int, quantity_scale: int,
+    ) -> None:
+        """Take the next trades, oldest first: buffers of signed 64-bit integers, `sells` of bytes (1 where the taker sold).
+        Prices and quantities may be doubles: they are rounded to their scale.
+
+        Raises: ValueError when the columns differ in length.
+        """
+    def columns(self, *, with_open_bar: bool, exact: bool) -> tuple[int, bytes, list[bytes]]:
+        """Take out the bars that have ended: `(rows, scales, columns)`, in the order of `crates/raven-core/src/bars/table.rs`.
+
+        Prices and volumes are doubles, or with `exact` 128-bit integers in these scales.
+        """
+    @property
+    def counts(self) -> tuple[int, int, int, int, int]:
+        """Trades offered, taken, late among these, known already, dropped as too late."""
+
+@final
+class LiveBars:
+    """Bars of one spec for many topics of trades, published as topics. Use it from one thread at a time."""
+
+    def __new__(cls, spec: BarSpec, source: Hub, target: Hub, *, grace_ms: int = 1000) -> Self:
+        """Bars of the clock end with the next trade, or `grace_ms` after their end."""
+    def add(
+        self, topic_id: int, *, ring_bytes: int = 65_536, state: Sequence[int] | None = None, from_start: bool = True,
+    ) -> tuple[int, bool]:
+        """Make bars of a topic of trades; return the topic they go to, and whether `state` fitted and is continued.
+
+        Raises: KeyError when there is no such topic, ValueError when there are such bars already.
+        """
+    def remove(self, topic_id: int) -> bool:
+        """Make no more bars for a topic of bars; it ends. False if there are none."""
+    def step(self, now_ms: int, max_trades: int) -> int:
+        """Read up to so many trades of each symbol and publish bars; return how many since the beginning."""
+    def state(self, topic_id: int) -> list[int] | None:
+        """Return what must survive a restart, for a topic of bars; None if there are none."""
+    def counts(self, topic_id: int) -> tuple[int, int, int, int, int] | None:
+        """As `BarBuilder.counts`, for a topic of bars; None if there are none."""
+
+def scale_of_doubles(values: Buffer, scale: int) -> tuple[int | None, float]:
+    """Return the smallest scale, from `scale` on, in which doubles are whole numbers, None for none, and the largest of them."""
+
+def scale_that_fits(largest: float, scale: int) -> int:
+    """Return the largest scale up to `scale` in which doubles of this size can be rounded."""
+
+def decimals_of_wide(values: Buffer, scale: int) -> tuple[bytes, int] | None:
+    """Return 128-bit decimals as signed 64-bit integers in the smallest scale; None when they do not fit."""
+
+def sides_of_texts(offsets: Buffer, text: Buffer) -> tuple[bytes, int]:
+    """Return 1 for `sell` and 0 for `buy`, and the row of the first text that is neither, -1 for none."""
+
+@final
 class Call:
     """A request that the gRPC server hands to Python."""
 
@@ -333,6 +449,15 @@ class GrpcServer:
     ) -> bool:
         """Let a stream read a topic from right behind the record with sequence `after`. False, and nothing attached,
         when the stream has gone or the ring does not have the record behind `after` any more.
+        """
+    def take_up(
+        self, stream_id: int, topic_id: int, after: int, recv_ns: int, *, depth: int = 0, conflate_ms: int = 0,
+        overflow: str = "gap",
+    ) -> bool:
+        """Let a stream read a topic on from behind the last record that its client had, named by sequence and receive time.
+
+        What the ring does not have any more is a mark with reason `upstream`; so is another life of the topic, which
+        is heard from its beginning. False when the stream has gone. Raises: KeyError when the topic has ended.
         """
     def push(self, stream_id: int, frames: Encoded, timeout_seconds: float) -> bool:
         """Send messages before whatever else is on its way on a stream, waiting for room; False when it has gone.

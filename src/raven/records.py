@@ -10,7 +10,10 @@ from decimal import Decimal
 from enum import IntEnum, IntFlag
 
 __all__ = [
+    "BAR_PARAMETERS",
     "FUNDING_SCALE",
+    "BarQuality",
+    "BarWord",
     "CandleWord",
     "Flags",
     "FundingWord",
@@ -39,6 +42,8 @@ class Kind(IntEnum):
     """A forced order. Body: price, average_price, quantity, is_sell."""
     GAP = 7
     """A hole in a topic. Body: see `GapWord`."""
+    BAR = 8
+    """A bar made of trades by Raven. Body: see `BarWord`."""
 
 
 class Flags(IntFlag):
@@ -113,6 +118,50 @@ class GapWord(IntEnum):
     LAST_ID = 3
     REASON = 4
     REPAIRED = 5
+
+
+BAR_PARAMETERS = 8
+"""Words for parameters in the body of a bar, behind `BarWord.PARAMETERS`."""
+
+
+class BarWord(IntEnum):
+    """Positions in the body of a bar; prices and volumes in the instrument's scales, doubles as their bits."""
+
+    OPEN_TIME_MS = 0
+    CLOSE_TIME_MS = 1
+    OPEN = 2
+    HIGH = 3
+    LOW = 4
+    CLOSE = 5
+    VOLUME = 6
+    BUY_VOLUME = 7
+    QUOTE_VOLUME = 8
+    """Two words: the low one and the high one of a signed 128-bit integer, in both scales together."""
+    BUY_TICKS = 10
+    SELL_TICKS = 11
+    THETA = 12
+    """A double."""
+    THRESHOLD = 13
+    """A double."""
+    FIRST_TRADE_ID = 14
+    LAST_TRADE_ID = 15
+    GAP_COUNT = 16
+    QUALITY = 17
+    """See `BarQuality`; from bit 8 on stands which of the bars that its last trade ended it is, from bit 32 on how
+    often it was corrected."""
+    RULE = 18
+    """The code of the kind, and options above it."""
+    PARAMETERS = 19
+    """The first of `BAR_PARAMETERS` doubles."""
+
+
+class BarQuality(IntFlag):
+    """Bits of `BarWord.QUALITY`."""
+
+    COMPLETE = 1
+    """It began and ended by its rule, and no trade is missing."""
+    WARMING_UP = 2
+    """The rule's averages still carry more of what was configured than of what was seen."""
 
 
 def decimal(mantissa: int, scale: int) -> Decimal:

@@ -32,6 +32,24 @@ class DataType(IntEnum):
     """Best bid and ask as the venue sends them, faster than the book."""
     LIQUIDATIONS = 101
     """Forced orders; venues publish a sample, not totals."""
+    TIME_BARS = 110
+    """Bars made by Raven, cut by the clock; those of one, five and sixty minutes are `CANDLES_1M` and so on."""
+    TICK_BARS = 111
+    """Bars of so many trades."""
+    VOLUME_BARS = 112
+    """Bars of so much base volume."""
+    QUOTE_VOLUME_BARS = 113
+    """Bars of so much quote volume, also called dollar bars."""
+    TICK_IMBALANCE_BARS = 114
+    """Bars that end when buys outnumber sells, or the reverse, by more than expected."""
+    VOLUME_IMBALANCE_BARS = 115
+    """The same by base volume."""
+    TICK_RUN_BARS = 116
+    """Bars that end when one side alone has more trades than expected."""
+    VOLUME_RUN_BARS = 117
+    """The same by base volume."""
+    VPIN_BARS = 118
+    """Buckets of equal volume with their VPIN."""
 
     @classmethod
     def parse(cls, text: str) -> DataType:

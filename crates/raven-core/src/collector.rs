@@ -38,7 +38,7 @@ struct Source {
 impl Collector {
     /// A collector that takes one state of each book in so many ns; 0: every state.
     pub fn new(book_interval_ns: i64) -> Self {
-        let columns = (1..=7).filter_map(Kind::from_u8).map(Columns::new).collect();
+        let columns = Kind::ALL.map(Columns::new).into();
         Self { sources: Vec::new(), columns, words: Vec::new(), lost: 0, book_interval_ns }
     }
 

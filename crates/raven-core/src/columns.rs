@@ -13,6 +13,7 @@ pub fn body_words(kind: Kind) -> Option<usize> {
         Kind::Quote | Kind::Liquidation => Some(4),
         Kind::Candle => Some(crate::record::candle::WORDS),
         Kind::Gap => Some(crate::record::gap::WORDS),
+        Kind::Bar => Some(crate::record::bar::WORDS),
     }
 }
 
@@ -286,8 +287,7 @@ mod tests {
 
     #[test]
     fn every_kind_comes_back_word_by_word() {
-        for number in 1..=7 {
-            let kind = Kind::from_u8(number).expect("a kind");
+        for kind in Kind::ALL {
             let mut columns = Columns::new(kind);
             let mut records = Vec::new();
             for row in 0..3u64 {

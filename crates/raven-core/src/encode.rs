@@ -8,7 +8,8 @@
 //! Python's `float` or Rust's `parse` gives: below 2^53 the mantissa is exact, up to 10^22 the power of ten is exact,
 //! and one division of exact operands rounds correctly; whatever is larger goes through the text.
 
-use crate::record::{candle, flags, funding, gap, GapReason, Header, Kind, HEADER_WORDS};
+use crate::bars::{vwap, Bar, Spec};
+use crate::record::{bar, candle, flags, funding, gap, GapReason, Header, Kind, HEADER_WORDS};
 
 /// Powers of ten that a double holds exactly.
 const EXACT_POWERS: [f64; 23] = [
@@ -23,6 +24,14 @@ pub fn to_double(mantissa: i64, scale: u8) -> f64 {
     match EXACT_POWERS.get(scale as usize) {
         Some(power) if mantissa.unsigned_abs() <= EXACT_MANTISSA => mantissa as f64 / power,
         _ => through_text(mantissa, scale),
+    }
+}
+
+/// `mantissa / 10^scale` as the nearest double, for sums that need more than 64 bits.
+pub fn big_to_double(mantissa: i128, scale: u8) -> f64 {
+    match i64::try_from(mantissa) {
+        Ok(mantissa) => to_double(mantissa, scale),
+        Err(_) => format!("{mantissa}e-{scale}").parse().unwrap_or(f64::NAN),
     }
 }
 
@@ -72,6 +81,7 @@ impl Encoder {
             Kind::Book => self.book(&header, body, depth, out),
             Kind::Quote if body.len() >= 4 => self.quote(&header, body, out),
             Kind::Candle if body.len() >= candle::WORDS => self.candle(&header, body, out),
+            Kind::Bar if body.len() >= bar::WORDS => self.bar(&header, body, out),
             Kind::Funding if body.len() >= funding::WORDS => self.funding(&header, body, out),
             Kind::Gap if body.len() >= gap::WORDS => self.gap(&header, body, out),
             _ => false,
@@ -171,6 +181,49 @@ impl Encoder {
         put_double(out, 7, to_double(body[candle::VOLUME] as i64, header.quantity_scale));
         put_text(out, 8, interval);
         put_int(out, 11, ticks);
+        true
+    }
+
+    /// A bar is a candle with more fields. Bars are rare: the message is written first and its length then put before it.
+    fn bar(&self, header: &Header, body: &[u64], out: &mut Vec<u8>) -> bool {
+        let (Some(spec), Some(made)) = (Spec::from_words(body), Bar::from_words(body)) else { return false };
+        let price = |mantissa: i64| to_double(mantissa, header.price_scale);
+        let volume = |mantissa: i64| to_double(mantissa, header.quantity_scale);
+        let label = spec.label();
+        out.push(3 << 3 | 2);
+        let length_at = out.len();
+        out.extend([0; 2]);
+        out.extend_from_slice(&self.symbol);
+        put_int(out, 2, made.open_ms as u64);
+        for (field, mantissa) in [(3, made.open), (4, made.high), (5, made.low), (6, made.close)] {
+            put_double(out, field, price(mantissa));
+        }
+        put_double(out, 7, volume(made.volume));
+        put_text(out, 8, label.as_bytes());
+        put_int(out, 9, made.buy_ticks);
+        put_int(out, 10, made.sell_ticks);
+        put_int(out, 11, made.ticks());
+        put_double(out, 12, made.theta);
+        put_int(out, 101, made.close_ms as u64);
+        let quote_scale = header.price_scale + header.quantity_scale;
+        put_wide_double(out, 102, big_to_double(made.quote_volume, quote_scale));
+        put_wide_double(out, 103, vwap::to_double(&made, header.price_scale));
+        put_wide_double(out, 104, volume(made.buy_volume));
+        put_wide_double(out, 105, volume(made.volume - made.buy_volume));
+        put_int(out, 106, made.first_id);
+        put_int(out, 107, made.last_id);
+        put_int(out, 108, u64::from(made.is_complete()));
+        put_int(out, 109, made.gap_count);
+        put_int(out, 110, u64::from(made.revision));
+        put_int(out, 111, spec.config_hash());
+        put_int(out, 112, u64::from(made.is_warming_up));
+        put_wide_double(out, 113, made.threshold);
+        put_length(out, 119, 8 * bar::WORDS);
+        body[..bar::WORDS].iter().for_each(|word| out.extend(word.to_le_bytes()));
+        // Two bytes of length hold 16 KiB; names and labels are bounded far below.
+        let length = out.len() - length_at - 2;
+        out[length_at] = length as u8 | 0x80;
+        out[length_at + 1] = (length >> 7) as u8;
         true
     }
 
@@ -328,6 +381,12 @@ fn put_double(out: &mut Vec<u8>, field: u32, value: f64) {
     bytes[0] = (field << 3 | 1) as u8;
     bytes[1..].copy_from_slice(&value.to_le_bytes());
     out.extend_from_slice(&bytes);
+}
+
+/// A double in a field with a number from 16 on.
+fn put_wide_double(out: &mut Vec<u8>, field: u32, value: f64) {
+    put_varint(out, u64::from(field << 3 | 1));
+    out.extend(value.to_le_bytes());
 }
 
 fn put_length(out: &mut Vec<u8>, field: u32, length: usize) {

@@ -6,15 +6,18 @@
 //! [`parse`] → [`sequence`] → [`citadel`] → [`book`] → [`store`] → [`ring`] → [`encode`],
 //! wired together by [`engine`].
 
+pub mod bars;
 pub mod book;
 pub mod citadel;
 pub mod collector;
 pub mod columns;
 pub mod counters;
+pub mod decode;
 pub mod encode;
 pub mod engine;
 pub mod events;
 pub mod hub;
+pub mod inlet;
 pub mod instrument;
 pub mod ladder;
 pub mod latency;

@@ -30,9 +30,15 @@ pub enum Kind {
     Liquidation = 6,
     /// A hole in a topic. Body: see [`gap`].
     Gap = 7,
+    /// A bar of our own, made of trades. Body: see [`bar`].
+    Bar = 8,
 }
 
 impl Kind {
+    /// Every kind, in the order of their numbers.
+    pub const ALL: [Self; 8] =
+        [Self::Book, Self::Trade, Self::Quote, Self::Candle, Self::Funding, Self::Liquidation, Self::Gap, Self::Bar];
+
     /// The kind with this discriminant, if there is one.
     pub fn from_u8(value: u8) -> Option<Self> {
         Some(match value {
@@ -43,6 +49,7 @@ impl Kind {
             5 => Self::Funding,
             6 => Self::Liquidation,
             7 => Self::Gap,
+            8 => Self::Bar,
             _ => return None,
         })
     }
@@ -90,6 +97,64 @@ pub mod funding {
     pub const SETTLE_PRICE: usize = 4;
     /// Number of body words.
     pub const WORDS: usize = 5;
+}
+
+/// Body words of a [`Kind::Bar`]: prices and volumes in the instrument's scales.
+pub mod bar {
+    /// When it opened, ms since 1970: the time of its first trade, or of the clock for time bars.
+    pub const OPEN_TIME_MS: usize = 0;
+    /// The last ms that belongs to it: the time of the trade that closed it, or of the clock for time bars.
+    pub const CLOSE_TIME_MS: usize = 1;
+    /// First price.
+    pub const OPEN: usize = 2;
+    /// Highest price.
+    pub const HIGH: usize = 3;
+    /// Lowest price.
+    pub const LOW: usize = 4;
+    /// Last price.
+    pub const CLOSE: usize = 5;
+    /// Base volume.
+    pub const VOLUME: usize = 6;
+    /// Volume whose taker bought.
+    pub const BUY_VOLUME: usize = 7;
+    /// Sum of price times quantity, a signed 128-bit integer in both scales together: its low word, then its high one.
+    pub const QUOTE_VOLUME: usize = 8;
+    /// Trades whose taker bought.
+    pub const BUY_TICKS: usize = 10;
+    /// Trades whose taker sold.
+    pub const SELL_TICKS: usize = 11;
+    /// What the rule summed up, a double: see [`crate::bars`].
+    pub const THETA: usize = 12;
+    /// What the sum had to exceed, a double; 0 for rules without one.
+    pub const THRESHOLD: usize = 13;
+    /// The venue's id of the first trade.
+    pub const FIRST_TRADE_ID: usize = 14;
+    /// The venue's id of the last trade.
+    pub const LAST_TRADE_ID: usize = 15;
+    /// Trades that may be missing from it.
+    pub const GAP_COUNT: usize = 16;
+    /// Bits: [`COMPLETE`], [`WARMING_UP`]; from [`PART_BIT`] on which of the bars that its last trade ended it is, from
+    /// [`REVISION_BIT`] on how often it was corrected.
+    pub const QUALITY: usize = 17;
+    /// Which rule made it: the code of its kind, and options above it, see [`crate::bars::Spec`].
+    pub const RULE: usize = 18;
+    /// The rule's parameters, doubles.
+    pub const PARAMETERS: usize = 19;
+    /// How many parameters there is room for.
+    pub const MAX_PARAMETERS: usize = 8;
+    /// Number of body words.
+    pub const WORDS: usize = PARAMETERS + MAX_PARAMETERS;
+
+    /// Quality: it began and ended by its rule, and no trade is missing.
+    pub const COMPLETE: u64 = 1;
+    /// Quality: the rule's averages still carry more of what was configured than of what was seen.
+    pub const WARMING_UP: u64 = 2;
+    /// Where in the quality the part begins.
+    pub const PART_BIT: u32 = 8;
+    /// The bits of the part.
+    pub const PART_MASK: u32 = 0xff_ffff;
+    /// Where in the quality the revision begins.
+    pub const REVISION_BIT: u32 = 32;
 }
 
 /// Body words of a [`Kind::Gap`].
@@ -191,6 +256,24 @@ pub mod data_type {
     pub const QUOTES: i32 = 100;
     /// Forced orders. Rides on the ring; it has no message in the subscription dialect yet.
     pub const LIQUIDATIONS: i32 = 101;
+    /// Bars of the clock other than of one, five and sixty minutes.
+    pub const TIME_BARS: i32 = 110;
+    /// Bars of so many trades.
+    pub const TICK_BARS: i32 = 111;
+    /// Bars of so much base volume.
+    pub const VOLUME_BARS: i32 = 112;
+    /// Bars of so much quote volume.
+    pub const QUOTE_VOLUME_BARS: i32 = 113;
+    /// Tick imbalance bars.
+    pub const TICK_IMBALANCE_BARS: i32 = 114;
+    /// Volume imbalance bars.
+    pub const VOLUME_IMBALANCE_BARS: i32 = 115;
+    /// Tick run bars.
+    pub const TICK_RUN_BARS: i32 = 116;
+    /// Volume run bars.
+    pub const VOLUME_RUN_BARS: i32 = 117;
+    /// Volume buckets with their VPIN.
+    pub const VPIN_BARS: i32 = 118;
 }
 
 /// The six words that every record starts with.

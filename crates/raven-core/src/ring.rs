@@ -54,6 +54,7 @@ const INTENT_AT: usize = 8;
 const TAIL_AT: usize = 16;
 const LATEST_AT: usize = 17;
 const SEQUENCE_AT: usize = 18;
+const FIRST_AT: usize = 19;
 const MARKS_AT: usize = 24;
 const MARKS: u64 = 16;
 
@@ -137,7 +138,7 @@ pub fn ring_in<S: AsRef<[Word]>>(storage: S) -> (RingWriter<S>, Arc<Ring<S>>) {
     let words = storage.as_ref();
     let capacity = words.len().saturating_sub(CONTROL_WORDS);
     assert!(capacity >= MIN_CAPACITY && capacity.is_power_of_two(), "ring storage of {} words", words.len());
-    for at in [INTENT_AT, TAIL_AT, LATEST_AT, SEQUENCE_AT] {
+    for at in [INTENT_AT, TAIL_AT, LATEST_AT, SEQUENCE_AT, FIRST_AT] {
         words[at].store(0, Ordering::Relaxed);
     }
     for mark in &words[MARKS_AT..MARKS_AT + MARKS as usize] {
@@ -173,6 +174,9 @@ impl<S: AsRef<[Word]>> RingWriter<S> {
         if segment != self.segment {
             self.segment = segment;
             ring.control(MARKS_AT + (segment % MARKS) as usize).store(start, Ordering::Relaxed);
+        }
+        if sequence == 1 {
+            ring.control(FIRST_AT).store(header.recv_ns as u64, Ordering::Relaxed);
         }
         ring.control(LATEST_AT).store(start, Ordering::Release);
         ring.control(SEQUENCE_AT).store(sequence, Ordering::Release);
@@ -219,6 +223,12 @@ impl<S: AsRef<[Word]>> Ring<S> {
     /// Sequence of the newest record, 0 when there is none.
     pub fn head_sequence(&self) -> u64 {
         self.control(SEQUENCE_AT).load(Ordering::Acquire)
+    }
+
+    /// Receive time of the very first record, ns: when this life of the topic began. `None` when there is no record.
+    pub fn first_recv_ns(&self) -> Option<i64> {
+        let is_begun = self.control(TAIL_AT).load(Ordering::Acquire) > 0;
+        is_begun.then(|| self.control(FIRST_AT).load(Ordering::Relaxed) as i64)
     }
 
     /// A cursor behind the newest record: the next read returns what is published from now on.

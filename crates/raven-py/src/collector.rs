@@ -83,7 +83,8 @@ fn buffers<'py>(py: Python<'py>, columns: &Columns) -> PyResult<Vec<Bound<'py, P
     Ok(out)
 }
 
-fn words<'py, T: Copy, const N: usize>(
+/// A column as little-endian bytes.
+pub(crate) fn words<'py, T: Copy, const N: usize>(
     py: Python<'py>,
     column: &[T],
     bytes: fn(T) -> [u8; N],

@@ -2,10 +2,12 @@
 //!
 //! What each class means is said in `src/raven/_core.pyi`; the rules live in `raven-core` and `raven-serve`.
 
+mod bars;
 mod collector;
 mod encoded;
 mod engine;
 mod hub;
+mod inlet;
 mod record;
 mod server;
 mod tap;
@@ -26,6 +28,13 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add("REJECT_REASONS", Reason::ALL.iter().map(|reason| reason.name()).collect::<Vec<_>>())?;
     module
         .add("REJECT_EXPLANATIONS", Reason::ALL.iter().map(|reason| reason.explanation().trim()).collect::<Vec<_>>())?;
+    module.add_class::<bars::BarSpec>()?;
+    module.add_class::<bars::BarBuilder>()?;
+    module.add_class::<bars::LiveBars>()?;
+    module.add_function(wrap_pyfunction!(bars::scale_of_doubles, module)?)?;
+    module.add_function(wrap_pyfunction!(bars::scale_that_fits, module)?)?;
+    module.add_function(wrap_pyfunction!(bars::decimals_of_wide, module)?)?;
+    module.add_function(wrap_pyfunction!(bars::sides_of_texts, module)?)?;
     module.add_class::<engine::Engine>()?;
     module.add_class::<server::GrpcServer>()?;
     module.add_class::<server::Call>()?;
@@ -34,6 +43,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<hub::Hub>()?;
     module.add_class::<hub::Reader>()?;
     module.add_class::<hub::Writer>()?;
+    module.add_class::<inlet::Inlet>()?;
     module.add_class::<tap::Tap>()?;
     module.add_class::<record::Record>()
 }

@@ -26,6 +26,7 @@ from raven.errors import DataValidation
 from raven.journal.manifests import MOST_RANGES, read_manifest, write_manifest
 from raven.journal.partitions import parquet_folder
 from raven.journal.reading import Batch, read_segment
+from raven.journal.schema import type_name
 from raven.journal.segment import Damage, segments_in
 from raven.journal.tables import narrow, table_of
 from raven.journal.writing import ROW_GROUP, write_blocks
@@ -133,7 +134,7 @@ def _split(batch: Batch) -> Iterator[tuple[_Partition, pa.Table]]:
     days = pc.divide(records["recv_ns"], _DAY_NS)
     for number in pc.unique(records["topic"]).to_pylist():
         topic = batch.topics.get(number)
-        name = "gaps" if batch.kind is Kind.GAP else topic.data_type.name.lower() if topic else batch.kind.name.lower()
+        name = type_name(batch.kind, topic.data_type if topic else None)
         venue, symbol = (topic.venue, topic.symbol) if topic else ("unknown", f"topic-{number}")
         is_here = pc.equal(records["topic"], number)
         for day in pc.unique(days.filter(is_here)).to_pylist():

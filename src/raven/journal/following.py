@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 from raven.journal.cursors import Position
 from raven.journal.partitions import Part, opened, parts_in
 from raven.journal.reading import Batch, SegmentReader
+from raven.journal.schema import type_name
 from raven.journal.segment import Damage, Frame, SegmentFile, segments_in
 from raven.journal.tables import table_of
 from raven.observe import get_logger
@@ -185,8 +186,8 @@ def _by_type(batch: Batch) -> Iterator[tuple[str, pa.Table]]:
     if batch.kind in _TYPES:
         yield _TYPES[batch.kind], _of_topics(batch, records)
         return
-    # One kind of record for candles of every length: the topic tells.
-    types = {number: topic.data_type.name.lower() for number, topic in batch.topics.items()}
+    # One kind of record for candles and bars of every length: the topic tells.
+    types = {number: type_name(batch.kind, topic.data_type) for number, topic in batch.topics.items()}
     for name in sorted(set(types.values())):
         numbers = pa.array([number for number, other in types.items() if other == name], pa.uint32())
         rows = records.filter(pc.is_in(records["topic"], numbers))

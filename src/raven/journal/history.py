@@ -35,6 +35,7 @@ KINDS = {
     DataType.CANDLES_1H: Kind.CANDLE,
     DataType.FUNDING_RATES: Kind.FUNDING,
     DataType.LIQUIDATIONS: Kind.LIQUIDATION,
+    **{kind: Kind.BAR for kind in DataType if kind.name.endswith("_BARS")},
 }
 _BATCH_ROWS = 65_536
 

@@ -76,6 +76,30 @@ _CANDLE = {
     "ticks": "number of trades",
     "closed": "whether it is final",
 }
+_BAR = {
+    "open_time": "when it opened: its first trade, or the clock for bars of the clock",
+    "close_time": "the last ms that belongs to it",
+    "open": "first price",
+    "high": "highest price",
+    "low": "lowest price",
+    "close": "last price",
+    "volume": "quantity traded",
+    "buy_volume": "of that, bought by takers",
+    "sell_volume": "of that, sold by takers",
+    "quote_volume": "sum of price times quantity",
+    "buy_ticks": "trades whose taker bought",
+    "sell_ticks": "trades whose taker sold",
+    "theta": "what the rule summed up",
+    "threshold": "what that had to exceed; 0 for rules without",
+    "first_trade_id": "of the venue",
+    "last_trade_id": "of the venue",
+    "interval": "`1m`; for other kinds the kind and its parameters",
+    "part": "where one print ended several bars, which of them it is, from 0; else 0",
+    "complete": "whether it began and ended by its rule and no trade is missing",
+    "warming_up": "whether the rule's averages are still more configured than seen",
+    "gap_count": "trades that may be missing",
+    "revision": "how often it was corrected; the highest counts",
+}
 _MEANINGS: dict[Kind, dict[str, str]] = {
     Kind.TRADE: {
         "price": "price",
@@ -99,6 +123,7 @@ _MEANINGS: dict[Kind, dict[str, str]] = {
         "ask_proven": "as `bid_proven`, of asks",
     },
     Kind.CANDLE: _CANDLE,
+    Kind.BAR: _BAR,
     Kind.FUNDING: {
         "mark_price": "mark price",
         "index_price": "index price",

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 
 import pyarrow as pa
 
-from raven.records import CandleWord, FundingWord, GapWord, Kind
+from raven.records import BAR_PARAMETERS, BarWord, CandleWord, FundingWord, GapWord, Kind
+from raven.topics import DataType
 
-__all__ = ["SCHEMAS", "record_batch"]
+__all__ = ["SCHEMAS", "record_batch", "type_name"]
 
 _HEAD = [
     ("topic", pa.uint32()),  # number in this run; the segment's topic table says what it is
@@ -37,6 +38,12 @@ _WORDS: dict[Kind, Sequence[str]] = {
     Kind.FUNDING: [word.name.lower() for word in FundingWord],
     Kind.LIQUIDATION: ("price", "average_price", "quantity", "is_sell"),
     Kind.GAP: [word.name.lower() for word in GapWord],
+    Kind.BAR: [
+        *(word.name.lower() for word in BarWord if word < BarWord.BUY_TICKS),
+        "quote_volume_high",
+        *(word.name.lower() for word in BarWord if BarWord.BUY_TICKS <= word < BarWord.PARAMETERS),
+        *(f"parameter_{number}" for number in range(BAR_PARAMETERS)),
+    ],
 }
 
 
@@ -49,6 +56,20 @@ SCHEMAS: dict[Kind, pa.Schema] = {
     **{kind: _schema([*_HEAD, *((name, pa.int64()) for name in names)]) for kind, names in _WORDS.items()},
 }
 """By kind. Books hold levels best first; all other columns are one value per record."""
+
+
+_CANDLES = (DataType.CANDLES_1M, DataType.CANDLES_5M, DataType.CANDLES_1H)
+
+
+def type_name(kind: Kind, data_type: DataType | None) -> str:
+    """Return the type under which records of a topic are kept: all in one file have the same columns."""
+    if kind is Kind.GAP:
+        return "gaps"
+    if data_type is None:
+        return kind.name.lower()
+    # Candles of the venue and bars of ours may have the same topic, but not the same columns.
+    is_bar_of_the_clock = kind is Kind.BAR and data_type in _CANDLES
+    return (DataType.TIME_BARS if is_bar_of_the_clock else data_type).name.lower()
 
 
 def record_batch(kind: Kind, rows: int, buffers: Sequence[bytes]) -> pa.RecordBatch:

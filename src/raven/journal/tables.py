@@ -5,19 +5,25 @@ These are the columns of the Parquet files. Nothing is rounded. Times are UTC wi
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Callable, Mapping, Sequence
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from raven._core import BarSpec
 from raven.journal.schema import SCHEMAS
-from raven.records import FUNDING_SCALE, GapReason, Kind
+from raven.records import BAR_PARAMETERS, FUNDING_SCALE, BarQuality, GapReason, Kind
 from raven.topics import DataType
 
 __all__ = ["DECIMAL", "SHORT", "decimals_of", "decoded", "narrow", "records_of", "table_of", "wide"]
 
 _NS = pa.timestamp("ns", tz="UTC")
 _MS = pa.timestamp("ms", tz="UTC")
+_WORD = 0xFFFF_FFFF_FFFF_FFFF
+# Of a bar's word of quality, see `BarWord.QUALITY`.
+_PART_BIT, _PART_MASK = 8, 0xFF_FFFF
+_REVISION_BIT = 32
 DECIMAL = pa.decimal128(38, 18)
 """Of every price and quantity here: wide enough for all that Raven can publish."""
 SHORT = pa.decimal128(32, 12)
@@ -46,7 +52,10 @@ def table_of(kind: Kind, records: pa.Table, run: str) -> pa.Table:
 
 def _decimals(mantissas: pa.Array, scales: pa.Array) -> pa.Array:
     """Return `mantissa / 10**scale` of each row, exactly."""
-    whole = mantissas.cast(pa.decimal128(19, 0))
+    return _scaled(mantissas.cast(pa.decimal128(19, 0)), scales)
+
+
+def _scaled(whole: pa.Array, scales: pa.Array) -> pa.Array:
     result: pa.Array | None = None
     for scale in pc.unique(scales).to_pylist():
         # The same 128-bit integers, read with their scale.
@@ -149,6 +158,56 @@ def _texts(names: Mapping[int, str], numbers: pa.Array) -> pa.Array:
     return pa.array([names.get(number, str(number)) for number in numbers.to_pylist()], pa.string())
 
 
+def _bars(arrays: Columns) -> Columns:
+    prices = {name: _column(arrays, name, "price_scale") for name in ("open", "high", "low", "close")}
+    volumes = {name: _column(arrays, name, "quantity_scale") for name in ("volume", "buy_volume")}
+    volumes["sell_volume"] = _decimals(pc.subtract(arrays["volume"], arrays["buy_volume"]), arrays["quantity_scale"])
+    quality = arrays["quality"]
+    return {
+        "open_time": arrays["open_time_ms"].cast(_MS),
+        "close_time": arrays["close_time_ms"].cast(_MS),
+        **prices,
+        **volumes,
+        "quote_volume": _quote_volumes(arrays),
+        **{name: arrays[name] for name in ("buy_ticks", "sell_ticks")},
+        "theta": _doubles(arrays["theta"]),
+        "threshold": _doubles(arrays["threshold"]),
+        **{name: arrays[name] for name in ("first_trade_id", "last_trade_id")},
+        "interval": _intervals(arrays),
+        "part": pc.bit_wise_and(pc.shift_right(quality, _PART_BIT), _PART_MASK),
+        "complete": _has(quality, BarQuality.COMPLETE),
+        "warming_up": _has(quality, BarQuality.WARMING_UP),
+        "gap_count": arrays["gap_count"],
+        "revision": pc.shift_right(quality, _REVISION_BIT),
+    }
+
+
+def _quote_volumes(arrays: Columns) -> pa.Array:
+    """Put low and high words together: signed 128-bit integers with the scales of price and quantity together."""
+    words = array("q", bytes(16 * len(arrays["quote_volume"])))
+    words[0::2] = array("q", arrays["quote_volume"].to_pylist())
+    words[1::2] = array("q", arrays["quote_volume_high"].to_pylist())
+    scales = pc.add(arrays["price_scale"], arrays["quantity_scale"])
+    whole = pa.Array.from_buffers(pa.decimal128(38, 0), len(scales), [None, pa.py_buffer(words)])
+    return _scaled(whole, scales)
+
+
+def _doubles(words: pa.Array) -> pa.Array:
+    return pa.Array.from_buffers(pa.float64(), len(words), words.buffers(), offset=words.offset)
+
+
+def _has(quality: pa.Array, bit: BarQuality) -> pa.Array:
+    return pc.not_equal(pc.bit_wise_and(quality, int(bit)), 0)
+
+
+def _intervals(arrays: Columns) -> pa.Array:
+    """Return what `interval` says of each bar. A file has bars of few rules, so each is looked up once."""
+    names = ["rule", *(f"parameter_{number}" for number in range(BAR_PARAMETERS))]
+    rules = list(zip(*(arrays[name].to_pylist() for name in names), strict=True))
+    labels = {rule: BarSpec.of_words([word & _WORD for word in rule]).label for rule in set(rules)}
+    return pa.array([labels[rule] for rule in rules], pa.string())
+
+
 _BODIES: dict[Kind, Callable[[Columns], Columns]] = {
     Kind.BOOK: _books,
     Kind.TRADE: _trades,
@@ -157,6 +216,7 @@ _BODIES: dict[Kind, Callable[[Columns], Columns]] = {
     Kind.FUNDING: _funding,
     Kind.LIQUIDATION: _liquidations,
     Kind.GAP: _gaps,
+    Kind.BAR: _bars,
 }
 
 
@@ -207,6 +267,11 @@ def records_of(kind: Kind, table: pa.Table) -> pa.Table:
     arrays = {name: _plain(table[name]) for name in table.column_names}
     prices, quantities = _SCALED.get(kind, ((), ()))
     scales = {"price_scale": _scale(arrays, prices), "quantity_scale": _scale(arrays, quantities)}
+    if kind is Kind.BAR:
+        # A sum of prices times quantities may need decimals that the prices of the bar itself do not show.
+        while not _is_exact(arrays["quote_volume"], sum(scales.values())):
+            scales["price_scale"] += 1
+        arrays |= _bar_words(arrays, sum(scales.values()))
     columns: Columns = {
         "topic": pa.repeat(pa.scalar(0, pa.uint32()), len(table)),
         "recv_ns": arrays["recv_time"].cast(pa.int64()),
@@ -258,6 +323,39 @@ def _words(values: pa.Array, scale: int) -> pa.Array:
     return pa.Array.from_buffers(pa.decimal128(38, 0), len(here), here.buffers(), offset=here.offset).cast(pa.int64())
 
 
+def _bar_words(arrays: Columns, quote_scale: int) -> Columns:
+    """Return the words of bars that are not columns of their table."""
+    whole = arrays["quote_volume"].cast(pa.decimal128(38, quote_scale))
+    halves = memoryview(whole.buffers()[1]).cast("B").cast("q")[2 * whole.offset : 2 * (whole.offset + len(whole))]
+    bits = {"complete": BarQuality.COMPLETE, "warming_up": BarQuality.WARMING_UP}
+    quality = pc.bit_wise_or(
+        pc.shift_left(arrays["revision"].cast(pa.int64()), _REVISION_BIT),
+        pc.shift_left(arrays["part"].cast(pa.int64()), _PART_BIT),
+    )
+    for name, bit in bits.items():
+        quality = pc.bit_wise_or(quality, pc.multiply(arrays[name].cast(pa.int64()), int(bit)))
+    labels = arrays["interval"].to_pylist()
+    rules = {label: [_signed(word) for word in BarSpec.of_label(label).words] for label in set(labels)}
+    names = ["rule", *(f"parameter_{number}" for number in range(BAR_PARAMETERS))]
+    return {
+        "open_time_ms": arrays["open_time"].cast(_MS).cast(pa.int64()),
+        "close_time_ms": arrays["close_time"].cast(_MS).cast(pa.int64()),
+        "quote_volume": pa.array(halves[0::2].tolist(), pa.int64()),
+        "quote_volume_high": pa.array(halves[1::2].tolist(), pa.int64()),
+        "quality": quality,
+        **{name: _bits(arrays[name]) for name in ("theta", "threshold")},
+        **{name: pa.array([rules[label][at] for label in labels], pa.int64()) for at, name in enumerate(names)},
+    }
+
+
+def _signed(word: int) -> int:
+    return word - (1 << 64) if word >> 63 else word
+
+
+def _bits(doubles: pa.Array) -> pa.Array:
+    return pa.Array.from_buffers(pa.int64(), len(doubles), doubles.buffers(), offset=doubles.offset)
+
+
 def _is(word: str) -> Callable[[pa.Array], pa.Array]:
     return lambda values: pc.equal(values, word).cast(pa.int64())
 
@@ -276,6 +374,7 @@ _SCALED: dict[Kind, tuple[Sequence[str], Sequence[str]]] = {
     Kind.QUOTE: (("bid_price", "ask_price"), ("bid_quantity", "ask_quantity")),
     Kind.CANDLE: (("open", "high", "low", "close"), ("volume", "buy_volume")),
     Kind.LIQUIDATION: (("price", "average_price"), ("quantity",)),
+    Kind.BAR: (("open", "high", "low", "close"), ("volume", "buy_volume")),
 }
 
 

@@ -17,6 +17,15 @@ class DataType(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     FUNDING_RATES: _ClassVar[DataType]
     WALLET_UPDATES: _ClassVar[DataType]
     QUOTES: _ClassVar[DataType]
+    TIME_BARS: _ClassVar[DataType]
+    TICK_BARS: _ClassVar[DataType]
+    VOLUME_BARS: _ClassVar[DataType]
+    QUOTE_VOLUME_BARS: _ClassVar[DataType]
+    TICK_IMBALANCE_BARS: _ClassVar[DataType]
+    VOLUME_IMBALANCE_BARS: _ClassVar[DataType]
+    TICK_RUN_BARS: _ClassVar[DataType]
+    VOLUME_RUN_BARS: _ClassVar[DataType]
+    VPIN_BARS: _ClassVar[DataType]
 ORDERBOOK: DataType
 TRADES: DataType
 CANDLES_1M: DataType
@@ -25,6 +34,15 @@ CANDLES_1H: DataType
 FUNDING_RATES: DataType
 WALLET_UPDATES: DataType
 QUOTES: DataType
+TIME_BARS: DataType
+TICK_BARS: DataType
+VOLUME_BARS: DataType
+QUOTE_VOLUME_BARS: DataType
+TICK_IMBALANCE_BARS: DataType
+VOLUME_IMBALANCE_BARS: DataType
+TICK_RUN_BARS: DataType
+VOLUME_RUN_BARS: DataType
+VPIN_BARS: DataType
 
 class PriceLevel(_message.Message):
     __slots__ = ("price", "quantity")
@@ -65,7 +83,7 @@ class Trade(_message.Message):
     def __init__(self, symbol: _Optional[str] = ..., timestamp: _Optional[int] = ..., price: _Optional[float] = ..., quantity: _Optional[float] = ..., side: _Optional[str] = ..., trade_id: _Optional[str] = ...) -> None: ...
 
 class Candle(_message.Message):
-    __slots__ = ("symbol", "timestamp", "open", "high", "low", "close", "volume", "interval", "buy_ticks", "sell_ticks", "total_ticks", "theta")
+    __slots__ = ("symbol", "timestamp", "open", "high", "low", "close", "volume", "interval", "buy_ticks", "sell_ticks", "total_ticks", "theta", "close_time", "quote_volume", "vwap", "buy_volume", "sell_volume", "first_trade_id", "last_trade_id", "complete", "gap_count", "revision", "config_hash", "warming_up", "threshold", "words")
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     OPEN_FIELD_NUMBER: _ClassVar[int]
@@ -78,6 +96,20 @@ class Candle(_message.Message):
     SELL_TICKS_FIELD_NUMBER: _ClassVar[int]
     TOTAL_TICKS_FIELD_NUMBER: _ClassVar[int]
     THETA_FIELD_NUMBER: _ClassVar[int]
+    CLOSE_TIME_FIELD_NUMBER: _ClassVar[int]
+    QUOTE_VOLUME_FIELD_NUMBER: _ClassVar[int]
+    VWAP_FIELD_NUMBER: _ClassVar[int]
+    BUY_VOLUME_FIELD_NUMBER: _ClassVar[int]
+    SELL_VOLUME_FIELD_NUMBER: _ClassVar[int]
+    FIRST_TRADE_ID_FIELD_NUMBER: _ClassVar[int]
+    LAST_TRADE_ID_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
+    GAP_COUNT_FIELD_NUMBER: _ClassVar[int]
+    REVISION_FIELD_NUMBER: _ClassVar[int]
+    CONFIG_HASH_FIELD_NUMBER: _ClassVar[int]
+    WARMING_UP_FIELD_NUMBER: _ClassVar[int]
+    THRESHOLD_FIELD_NUMBER: _ClassVar[int]
+    WORDS_FIELD_NUMBER: _ClassVar[int]
     symbol: str
     timestamp: int
     open: float
@@ -90,7 +122,21 @@ class Candle(_message.Message):
     sell_ticks: int
     total_ticks: int
     theta: float
-    def __init__(self, symbol: _Optional[str] = ..., timestamp: _Optional[int] = ..., open: _Optional[float] = ..., high: _Optional[float] = ..., low: _Optional[float] = ..., close: _Optional[float] = ..., volume: _Optional[float] = ..., interval: _Optional[str] = ..., buy_ticks: _Optional[int] = ..., sell_ticks: _Optional[int] = ..., total_ticks: _Optional[int] = ..., theta: _Optional[float] = ...) -> None: ...
+    close_time: int
+    quote_volume: float
+    vwap: float
+    buy_volume: float
+    sell_volume: float
+    first_trade_id: int
+    last_trade_id: int
+    complete: bool
+    gap_count: int
+    revision: int
+    config_hash: int
+    warming_up: bool
+    threshold: float
+    words: bytes
+    def __init__(self, symbol: _Optional[str] = ..., timestamp: _Optional[int] = ..., open: _Optional[float] = ..., high: _Optional[float] = ..., low: _Optional[float] = ..., close: _Optional[float] = ..., volume: _Optional[float] = ..., interval: _Optional[str] = ..., buy_ticks: _Optional[int] = ..., sell_ticks: _Optional[int] = ..., total_ticks: _Optional[int] = ..., theta: _Optional[float] = ..., close_time: _Optional[int] = ..., quote_volume: _Optional[float] = ..., vwap: _Optional[float] = ..., buy_volume: _Optional[float] = ..., sell_volume: _Optional[float] = ..., first_trade_id: _Optional[int] = ..., last_trade_id: _Optional[int] = ..., complete: _Optional[bool] = ..., gap_count: _Optional[int] = ..., revision: _Optional[int] = ..., config_hash: _Optional[int] = ..., warming_up: _Optional[bool] = ..., threshold: _Optional[float] = ..., words: _Optional[bytes] = ...) -> None: ...
 
 class FundingRate(_message.Message):
     __slots__ = ("symbol", "timestamp", "rate", "next_funding_time", "mark_price", "index_price")

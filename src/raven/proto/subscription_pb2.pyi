@@ -47,14 +47,16 @@ class UnsubscribeRequest(_message.Message):
     def __init__(self, client_id: _Optional[str] = ..., symbols: _Optional[_Iterable[str]] = ..., data_types: _Optional[_Iterable[_Union[_market_data_pb2.DataType, str]]] = ...) -> None: ...
 
 class SubscribeResponse(_message.Message):
-    __slots__ = ("success", "message", "subscribed_topics")
+    __slots__ = ("success", "message", "subscribed_topics", "status")
     SUCCESS_FIELD_NUMBER: _ClassVar[int]
     MESSAGE_FIELD_NUMBER: _ClassVar[int]
     SUBSCRIBED_TOPICS_FIELD_NUMBER: _ClassVar[int]
+    STATUS_FIELD_NUMBER: _ClassVar[int]
     success: bool
     message: str
     subscribed_topics: _containers.RepeatedScalarFieldContainer[str]
-    def __init__(self, success: _Optional[bool] = ..., message: _Optional[str] = ..., subscribed_topics: _Optional[_Iterable[str]] = ...) -> None: ...
+    status: int
+    def __init__(self, success: _Optional[bool] = ..., message: _Optional[str] = ..., subscribed_topics: _Optional[_Iterable[str]] = ..., status: _Optional[int] = ...) -> None: ...
 
 class UnsubscribeResponse(_message.Message):
     __slots__ = ("success", "message", "unsubscribed_topics")
