@@ -110,17 +110,20 @@ class Persistence:
 
     async def run(self) -> None:
         """Write what is there and wait for more, until cancelled; a batch that is under way then comes again."""
-        reading: asyncio.Task[Step | None] | None = None
+        reading: asyncio.Task[tuple[Step | None, bool]] | None = None
         try:
             # A new reader leaves its mark before anything is compacted away from under it.
             await asyncio.to_thread(save_cursor, self._journal, self.name, self._follower.position)
             while True:
-                step = await (reading or self._read())
+                step, is_last_look = await (reading or self._read())
                 reading = None
+                if step is None and is_last_look:
+                    self._measure(has_all=True)
+                    return
+                if step is None and self._is_finishing:
+                    continue
                 if step is None:
                     self._measure(has_all=True)
-                    if self._is_finishing:
-                        return
                     await self._retry_letters()
                     await self._clock.sleep(self._settings.batch_s)
                     continue
@@ -134,8 +137,10 @@ class Persistence:
 
     # --- records ----------------------------------------------------------------------------------------
 
-    async def _read(self) -> Step | None:
-        return await asyncio.to_thread(self._follower.read, self._settings.batch_rows)
+    async def _read(self) -> tuple[Step | None, bool]:
+        """Return what comes next, and whether this look began after `finish`: then nothing comes after it."""
+        is_last_look = self._is_finishing
+        return await asyncio.to_thread(self._follower.read, self._settings.batch_rows), is_last_look
 
     async def _deliver(self, step: Step) -> None:
         self._measure(step)

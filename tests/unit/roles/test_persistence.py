@@ -51,6 +51,19 @@ class Database:
         self.is_closed = True
 
 
+class SlowDatabase(Database):
+    """One whose first write takes as long as the test wants."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.asked, self.may_go_on = asyncio.Event(), asyncio.Event()
+
+    async def write(self, batch: SinkBatch) -> None:
+        self.asked.set()
+        await self.may_go_on.wait()
+        await super().write(batch)
+
+
 class World:
     """A journal that is written by hand, and what brings it into a database."""
 
@@ -138,6 +151,20 @@ async def test_it_can_end_when_everything_is_written(world: World) -> None:
     await persistence.run()
     assert database.ids == list(range(1, 26))
     assert database.is_closed
+
+
+async def test_what_came_while_it_wrote_is_written_before_it_ends(world: World) -> None:
+    """It looks ahead while the database writes, and finds nothing; then the journal gets its last records."""
+    world.publish(range(1, 26))
+    database = SlowDatabase()
+    async with world.running(database, batch_rows=1000) as persistence:
+        await database.asked.wait()
+        await until(lambda: "database reads ahead" not in [one.get_name() for one in asyncio.all_tasks()])
+        world.publish(range(26, 31))
+        persistence.finish()
+        database.may_go_on.set()
+        await until(lambda: database.is_closed)
+    assert database.ids == list(range(1, 31))
 
 
 async def test_a_restart_goes_on_at_the_cursor(world: World) -> None:
