@@ -6,13 +6,17 @@ import math
 from collections.abc import Sequence
 from pathlib import Path
 
+from raven._core import BarSpec
+from raven.app.services import Service
 from raven.app.stand_in import StandIn
 from raven.config import Settings
+from raven.errors import ConfigurationError, DataValidation
 from raven.ingest.settings import EngineSettings, IngestSettings, VenuePlan
 from raven.instruments import is_pattern
 from raven.registry import VENUES, load
 
 __all__ = [
+    "bar_spec_of",
     "books_interval_ms",
     "engine_settings",
     "expected_symbols",
@@ -110,6 +114,19 @@ def engine_settings(settings: Settings, symbols: int) -> EngineSettings:
 def expected_symbols(plans: Sequence[VenuePlan]) -> int:
     """Return how many symbols will be collected at all times, as far as that is known before venues list theirs."""
     return sum(_PER_PATTERN if is_pattern(text) else 1 for plan in plans for text in plan.symbols)
+
+
+def bar_spec_of(service: Service, settings: Settings) -> BarSpec:
+    """Return what an aggregator makes. Raises: ConfigurationError for parameters that make no sense."""
+    from raven.bars.spec import bar_spec  # noqa: PLC0415 - it comes with Arrow, and sources do without
+
+    adaptive = {name: value for name, value in settings.tibs.model_dump().items() if value != ""}
+    kinds = {"raven_timebar": ("time", settings.timebar.model_dump()), "raven_tibs": ("tick_imbalance", adaptive)}
+    kind, parameters = kinds[service.name]
+    try:
+        return bar_spec(kind, **parameters)
+    except DataValidation as error:
+        raise ConfigurationError(f"[{service.name.removeprefix('raven_')}] {error.message}") from None
 
 
 def books_interval_ms(settings: Settings) -> int:

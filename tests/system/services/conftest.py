@@ -126,6 +126,11 @@ class Platform:
         common = SETTINGS.format(journal=folder / "journal", letters=folder / "letters.sqlite")
         self.config.write_text(f"{ports}{common}{venues}")
 
+    def say(self, more: str) -> None:
+        """Add to the configuration."""
+        with self.config.open("a") as file:
+            file.write(more)
+
     def start(self, *names: str, options: tuple[str, ...] = ()) -> Running:
         """Start a service, or several in one process, and wait until the last of them answers."""
         last = names[-1]

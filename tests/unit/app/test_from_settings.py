@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import pytest
 
-from raven.app.from_settings import books_interval_ms, expected_symbols
+from raven.app.from_settings import bar_spec_of, books_interval_ms, expected_symbols
 from raven.app.memory import recorder
+from raven.app.services import find
 from raven.config import Settings
+from raven.errors import ConfigurationError
 from raven.ingest.settings import VenuePlan
+from raven.topics import DataType
 
 
 @pytest.mark.parametrize(("chosen", "expected"), [(-1, 40), (0, 0), (1000, 1000)])
@@ -29,3 +32,18 @@ def test_a_pattern_stands_for_many_symbols_before_they_are_known() -> None:
     plans = [VenuePlan("a", symbols=("BTCUSDT", "*/USDT")), VenuePlan("b", symbols=("BTC/USDT",))]
 
     assert expected_symbols(plans) == 502
+
+
+def test_what_an_aggregator_makes_is_what_the_configuration_says() -> None:
+    settings = Settings.model_validate({"timebar": {"seconds": 300}, "tibs": {"initial_size": 50, "size_min": "90%"}})
+
+    assert bar_spec_of(find("timebar"), settings).label == "5m"
+    assert bar_spec_of(find("timebar"), settings).data_type == DataType.CANDLES_5M
+    assert bar_spec_of(find("tibs"), settings).data_type == DataType.TICK_IMBALANCE_BARS
+
+
+def test_parameters_of_bars_that_make_no_sense_are_named_with_their_section() -> None:
+    settings = Settings.model_validate({"tibs": {"size_min": "2000", "size_max": "1000"}})
+
+    with pytest.raises(ConfigurationError, match=r"\[tibs\] size_min 2000 is above size_max 1000"):
+        bar_spec_of(find("tibs"), settings)
