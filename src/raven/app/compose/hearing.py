@@ -27,6 +27,9 @@ __all__ = ["Hearable", "Hearing"]
 
 log = get_logger("raven")
 
+# Between attempts to collect what is configured: an upstream that is back is noticed within the longest.
+_FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 5.0
+
 
 class Hearable(Protocol):
     """A service of this process that others can hear without a network."""
@@ -155,7 +158,7 @@ def _link(service: Service, settings: Settings, address: str, made: Mapping[str,
 
 async def _hold(collector: Collector, wanted: list[tuple[str, DataType]]) -> None:
     """Collect what is configured; return when all of it is, or will never be."""
-    backoff = Backoff(0.5, 5.0)
+    backoff = Backoff(_FIRST_PAUSE_S, _LONGEST_PAUSE_S)
     while True:
         wanted = [one for one in wanted if not await _is_held(collector, *one)]
         if not wanted:

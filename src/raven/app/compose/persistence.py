@@ -17,7 +17,7 @@ from raven.observe import Health, Status
 from raven.roles.link_collector import LinkCollector
 from raven.topics import DataType, StreamKind
 
-__all__ = ["Persistence"]
+__all__ = ["Persistence", "wanted_types"]
 
 
 class Persistence:
@@ -27,7 +27,7 @@ class Persistence:
         self._service, self._settings = service, settings
         self.hearing = Hearing(service, settings, made)
         self.hub = self.hearing.link.hub
-        types = _types(service, settings, self.hearing.name)
+        types = wanted_types(service, settings, self.hearing.name)
         self.collector = LinkCollector(
             self.hearing.link,
             self.hearing.venue,
@@ -67,7 +67,7 @@ class Persistence:
             health.set("database", Status.HEALTHY, reason, critical=False)
 
 
-def _types(service: Service, settings: Settings, heard: str) -> tuple[DataType, ...]:
+def wanted_types(service: Service, settings: Settings, heard: str) -> tuple[DataType, ...]:
     """Return the data types that a service asks for: as it is told, else what the one that it hears has."""
     said = settings.service(service.name).types
     try:
