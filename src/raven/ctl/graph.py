@@ -83,7 +83,10 @@ def _venues(state: State, settings: Settings) -> list[str]:
 
 def _clients(state: State, states: Sequence[State]) -> int:
     """Count the clients that are no services of ours: these are drawn themselves."""
-    return sum(1 for client in state.status.get("clients", ()) if client["client_id"] not in {s.name for s in states})
+    ours = {other.name for other in states}
+    # A link has a number behind its service's name, another one on every connection.
+    names = (client["client_id"] for client in state.status.get("clients", ()))
+    return sum(1 for name in names if name not in ours and name.rpartition("-")[0] not in ours)
 
 
 def tree(made: Graph) -> Tree:

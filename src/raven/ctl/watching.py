@@ -72,14 +72,13 @@ def clients(
         typer.echo("nobody is subscribed")
         return
     table = figures("lag and lost in events")
-    for name in ("service", "client", "peer", "topics", "sent", "lag", "lost"):
+    for name in ("service", "client", "host", "topics", "sent", "lag", "lost"):
         table.add_column(name, no_wrap=name != "topics", justify="right" if name in ("sent", "lag", "lost") else "left")
     for row in rows:
         lost = f"[red]{row['lost']:,}[/]" if row["lost"] else "0"
         topics = _shortened(row["topics"])
-        table.add_row(
-            row["service"], row["client"], row["peer"], topics, f"{row['sent']:,}", f"{row['lag']:,}", lost
-        )  # fmt: skip
+        host = row["peer"].rpartition(":")[0]
+        table.add_row(row["service"], row["client"], host, topics, f"{row['sent']:,}", f"{row['lag']:,}", lost)
     print_whole(Console(), table)
 
 
@@ -143,17 +142,21 @@ def _plain(state: State, services: Reach) -> dict[str, Any]:
 
 
 def _show(states: list[State], services: Reach) -> None:
+    rows = [_plain(state, services) for state in states]
     table = figures()
-    for name in ("service", "role", "address", "health", "version", "symbols", "clients", "lag", "hears"):
+    for name in ("service", "role", "address", "health", "symbols", "clients", "lag", "hears"):
         right = name in ("symbols", "clients", "lag")
         table.add_column(name, no_wrap=True, justify="right" if right else "left")
-    for state in states:
-        row = _plain(state, services)
+    # One version is no news.
+    differ = len({row["version"] for row in rows if row["version"]}) > 1
+    if differ:
+        table.add_column("version", no_wrap=True)
+    for state, row in zip(states, rows, strict=True):
         up = state.is_up
         table.add_row(
-            row["service"], row["role"], row["address"], health(state), row["version"],
-            str(row["symbols"]) if up else "", str(row["clients"]) if up else "", seconds(row["lag_seconds"]),
-            row["upstream"],
+            row["service"], row["role"], row["address"], health(state), str(row["symbols"]) if up else "",
+            str(row["clients"]) if up else "", seconds(row["lag_seconds"]), row["upstream"],
+            *([row["version"]] if differ else ()),
         )  # fmt: skip
     console = Console()
     print_whole(console, table)
@@ -165,4 +168,7 @@ def _show(states: list[State], services: Reach) -> None:
 
 
 def _shortened(topics: list[str]) -> str:
-    return ", ".join(topics[:3]) + (f" and {len(topics) - 3} more" if len(topics) > 3 else "")
+    """Name two of them; without the venue, unless there are several."""
+    venues = {topic.partition(".")[0] for topic in topics}
+    told = [topic.partition(".")[2] for topic in topics] if len(venues) == 1 else topics
+    return ", ".join(told[:2]) + (f" and {len(told) - 2} more" if len(told) > 2 else "")

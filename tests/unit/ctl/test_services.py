@@ -20,9 +20,37 @@ def test_status_shows_who_runs_and_how_to_start_who_does_not(platform: Platform)
 
     (row,) = [line.split() for line in out.splitlines() if line.split()[:2] == ["binance_spot", "source"]]
     assert code == 0
-    assert row == f"binance_spot source 127.0.0.1:{spot.port} healthy 9.9.9 2 0 250 ms".split()
+    assert row == f"binance_spot source 127.0.0.1:{spot.port} healthy 2 0 250 ms".split()
     assert "no service on 127.0.0.1:1: start it with `raven_timebar`" in out
     assert "`raven`" not in out
+
+
+def test_versions_are_told_when_they_differ(platform: Platform) -> None:
+    platform.add("binance_spot")
+    same = platform.run("status")[1]
+    platform.add("raven_timebar", status={"version": "8.8.8"})
+
+    other = platform.run("status")[1]
+
+    assert "9.9.9" not in same
+    assert "8.8.8" in other
+    assert "9.9.9" in other
+
+
+def test_tables_of_the_six_services_fit_a_terminal(platform: Platform) -> None:
+    topics = ["binance_spot.BTCUSDT.CANDLES_1M"]
+    stream = {"peer": "10.0.0.17:40668", "topics": topics, "sent": 12345, "lost": 99, "lag": 0}
+    clients = [{"client_id": "tick_persistence-2f95544b", "standing": [], "streams": [stream]}]
+    for name in list(SERVICES)[1:]:
+        platform.add(name, status={"clients": clients, "lag_seconds": 12.3, "upstream": {"service": "raven_timebar"}})
+
+    lines = [
+        line.rstrip()
+        for command in ("status", "clients", "top", "list")
+        for line in platform.run(command)[1].splitlines()
+    ]
+
+    assert max(len(line) for line in lines) <= 100
 
 
 def test_status_is_a_failure_when_a_service_is_not_well(platform: Platform) -> None:
@@ -198,7 +226,8 @@ def test_plan_says_what_would_happen_and_does_nothing(platform: Platform) -> Non
 def test_the_graph_goes_from_the_exchange_to_clients_and_databases(platform: Platform) -> None:
     platform.settings = '[influx]\nurl = "http://h:8086"\n'
     platform.add("binance_spot", has={"BTCUSDT": "live"})
-    platform.add("raven_timebar", status={"clients": [{"client_id": "desk", "standing": [], "streams": []}]})
+    clients = [{"client_id": name, "standing": [], "streams": []} for name in ("desk", "bar_persistence-1f2e3d4c")]
+    platform.add("raven_timebar", status={"clients": clients})
 
     made = json.loads(platform.run("graph", "--json")[1])
     tree, dot = platform.run("graph")[1], platform.run("graph", "--dot")[1]
@@ -220,7 +249,7 @@ def test_clients_are_shown_with_their_losses(platform: Platform) -> None:
 
     (row,) = [line.split() for line in platform.run("clients")[1].splitlines() if "desk" in line]
 
-    assert row == "binance_spot desk 10.0.0.7:4 binance_spot.BTCUSDT.TRADES 1,234 6 5".split()
+    assert row == "binance_spot desk 10.0.0.7 BTCUSDT.TRADES 1,234 6 5".split()
 
 
 def test_nobody_subscribed_is_said(platform: Platform) -> None:
