@@ -27,7 +27,7 @@ def hears(state: State, settings: Settings) -> str:
     """Return the name of the service that one hears, or its address when it is none of the table; empty for none."""
     said = state.status.get("upstream") if state.is_up else None
     if said:
-        return str(said.get("service") or said.get("address"))
+        return str(said.get("service") or said.get("address")).removeprefix("grpc://")
     service = SERVICES.get(state.name)
     if service is None or service.upstream is None:
         return ""

@@ -68,7 +68,6 @@ class Ingest:
         }
         """What is collected at all times, by the venue's symbols; guessed until the venue's list is known."""
         self._factories = venues
-        self._ring_bytes: int = ring_bytes
         self._clock = clock or SystemClock()
         self._capture = capture or Capture()
         self._host = EngineHost(self.engine, self._on_events, self._capture, self._clock)
@@ -77,7 +76,8 @@ class Ingest:
         self._stopped = False
         self._failure: BaseException | None = None
         self._background: set[asyncio.Task[None]] = set()
-        self.collections: Collections
+        # Asked by health from the first moment, before there is a thread.
+        self.collections = Collections(self._host, hub, self.feeds, self.settings, ring_bytes, self._clock)
         self.quarantine = Quarantine(self.settings.state_dir, self.settings.quarantine_max_bytes, self._clock)
 
     # --- life -------------------------------------------------------------------------------------------------------
@@ -138,7 +138,6 @@ class Ingest:
             self.feeds[venue.name] = VenueFeed(
                 venue, handle, host, self.settings, plan, self._clock, budgets, self._capture
             )
-        self.collections = Collections(host, self.hub, self.feeds, self.settings, self._ring_bytes, self._clock)
         for feed in self.feeds.values():
             feed.start()
         for plan in self.plans:
@@ -342,11 +341,11 @@ class Ingest:
 
     def status(self) -> dict[str, list[dict[str, Any]]]:
         """Describe every connection of every venue."""
-        return {name: feed.status() for name, feed in self.feeds.items()}
+        return {name: feed.status() for name, feed in list(self.feeds.items())}
 
     def waiting_books(self) -> dict[str, dict[str, float]]:
         """Return the symbols of every venue that wait for a snapshot, with the seconds until it may be expected."""
-        return {name: feed.snapshots.waiting() for name, feed in self.feeds.items()}
+        return {name: feed.snapshots.waiting() for name, feed in list(self.feeds.items())}
 
     def instruments(self) -> list[tuple[tuple[str, str], int]]:
         """Return `((venue, symbol), engine handle)` of everything that is collected, sorted."""

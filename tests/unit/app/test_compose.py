@@ -1,11 +1,17 @@
-"""How much memory the rings get, by what is configured, and how a lost connection is told."""
+"""How much memory the rings get, how a lost connection is told, and what a service says before it has started."""
 
 from __future__ import annotations
+
+from importlib import import_module
+from pathlib import Path
 
 import pytest
 
 from raven.app.compose.collecting import connection_trouble
+from raven.app.compose.process import ROLES
 from raven.app.from_settings import ring_bytes
+from raven.app.services import SERVICES, alone
+from raven.config import load
 
 KIB, MIB = 1024, 1024 * 1024
 
@@ -45,3 +51,18 @@ def test_the_rings_of_a_symbol_hold_a_few_books_however_deep(depth: int) -> None
 )
 def test_a_lost_connection_is_told_with_its_address_once(last_error: str, told: str) -> None:
     assert connection_trouble("wss://h/ws", last_error) == told
+
+
+@pytest.mark.parametrize("name", [name for name, service in SERVICES.items() if service.role in ROLES])
+async def test_a_service_says_how_it_is_before_it_has_started(name: str, tmp_path: Path) -> None:
+    settings = alone(load(env={}, cwd=tmp_path), SERVICES[name], monitoring=0)
+    module, _, attribute = ROLES[SERVICES[name].role].partition(":")
+    service = getattr(import_module(module), attribute)(SERVICES[name], settings, {})
+    # What opens first, so that a start that takes long can be watched.
+    await service.front.monitoring.start()
+
+    status = service.front.status()
+    await service.front.monitoring.stop()
+
+    assert (status["service"], status["collections"]) == (name, [])
+    assert "grpc" in status["ready"]
