@@ -147,8 +147,8 @@ class BarWord(IntEnum):
     LAST_TRADE_ID = 15
     GAP_COUNT = 16
     QUALITY = 17
-    """See `BarQuality`; from bit 8 on stands which of the bars that its last trade ended it is, from bit 32 on how
-    often it was corrected."""
+    """See `BarQuality`; from bit 8 on stands how many bars its first trade was in before it, from bit 32 on how often
+    it was corrected."""
     RULE = 18
     """The code of the kind, and options above it."""
     PARAMETERS = 19

@@ -133,7 +133,7 @@ pub mod bar {
     pub const LAST_TRADE_ID: usize = 15;
     /// Trades that may be missing from it.
     pub const GAP_COUNT: usize = 16;
-    /// Bits: [`COMPLETE`], [`WARMING_UP`]; from [`PART_BIT`] on which of the bars that its last trade ended it is, from
+    /// Bits: [`COMPLETE`], [`WARMING_UP`]; from [`PART_BIT`] on how many bars its first trade was in before it, from
     /// [`REVISION_BIT`] on how often it was corrected.
     pub const QUALITY: usize = 17;
     /// Which rule made it: the code of its kind, and options above it, see [`crate::bars::Spec`].

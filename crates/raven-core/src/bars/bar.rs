@@ -74,7 +74,7 @@ pub struct Bar {
     pub is_warming_up: bool,
     /// How often it was corrected.
     pub revision: u32,
-    /// How many bars its last trade had ended before it: above 0 only where prints are split.
+    /// How many bars its first trade was in before it: above 0 only where prints are split.
     pub part: u32,
 }
 
@@ -113,6 +113,11 @@ impl Bar {
         self.buy_ticks + self.sell_ticks
     }
 
+    /// Whether nothing was traded in it. What a split print left in it is a part of a trade that counts elsewhere.
+    pub fn is_empty(&self) -> bool {
+        self.ticks() == 0 && self.volume == 0
+    }
+
     /// Whether it began and ended by its rule and lacks nothing.
     pub fn is_complete(&self) -> bool {
         !self.is_cut && self.gap_count == 0
@@ -140,6 +145,7 @@ impl Bar {
         }
         if trade.id > self.last_id {
             self.close = trade.price;
+            self.close_ms = self.close_ms.max(trade.time_ms);
             self.last_id = trade.id;
         }
         self.sum(trade, trade.quantity, trade.sells, false);

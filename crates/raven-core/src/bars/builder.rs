@@ -8,7 +8,7 @@ use super::order::{Order, Place};
 /// Closed bars that a late trade can still correct.
 const CORRECTABLE: usize = 8;
 /// Bars that one print can be split into; the last takes the rest.
-const MAX_PARTS: usize = 10_000;
+const MAX_PARTS: u32 = 10_000;
 /// Empty bars in a row; a longer silence is left empty, and said to be a gap.
 const MAX_EMPTY: i64 = 100_000;
 
@@ -154,10 +154,11 @@ impl<R: Rule> Builder<R> {
         }
         self.counts.taken += 1;
         let is_down = self.direction(trade);
-        let (mut rest, mut parts, mut ended) = (trade.quantity, 0, 0);
+        let (mut rest, mut parts) = (trade.quantity, 0_u32);
         loop {
             if !self.is_open {
                 self.begin(trade, emit);
+                self.bar.part = parts;
             }
             parts += 1;
             let part = if parts < MAX_PARTS { self.rule.part(&self.bar, trade, rest) } else { rest };
@@ -166,8 +167,6 @@ impl<R: Rule> Builder<R> {
             self.is_unknown = false;
             rest -= part;
             if self.rule.is_full(&self.bar) {
-                self.bar.part = ended;
-                ended += 1;
                 self.close(emit);
             }
             if rest <= 0 {
@@ -314,7 +313,7 @@ impl<R: Rule> Builder<R> {
         let Self { recent, rule, .. } = self;
         if let Some(bar) = recent.iter_mut().find(|bar| bar.serial == serial) {
             // An interval in which nothing had been traded begins with it.
-            if bar.ticks() == 0 {
+            if bar.is_empty() {
                 *bar = Bar {
                     first_id: trade.id,
                     last_id: trade.id,
@@ -333,10 +332,10 @@ impl<R: Rule> Builder<R> {
     /// The bar that a late trade belongs to.
     fn home_of(&mut self, trade: &Trade) -> Option<u64> {
         let Some(interval_ms) = self.rule.interval_ms() else {
-            // The first bar, oldest first, that does not end before it.
-            let closed = self.recent.iter().find(|bar| trade.id <= bar.last_id).map(|bar| bar.serial);
-            let is_remembered = self.recent.front().is_none_or(|oldest| trade.id > oldest.first_id);
-            return closed.or(self.is_open.then_some(self.bar.serial)).filter(|_| is_remembered);
+            // The newest that begins before it, so that the first trade of a bar, by which it is known, stays the same.
+            let open = self.is_open.then_some(&self.bar);
+            let mut bars = open.into_iter().chain(self.recent.iter().rev());
+            return bars.find(|bar| bar.first_id < trade.id).map(|bar| bar.serial);
         };
         let open_ms = trade.time_ms.div_euclid(interval_ms) * interval_ms;
         if self.is_open && self.bar.open_ms == open_ms {
@@ -365,7 +364,7 @@ impl<R: Rule> Builder<R> {
         let Self { recent, bar, is_open, rule, .. } = self;
         let mut bars: Vec<&mut Bar> = recent.iter_mut().chain(is_open.then_some(bar)).collect();
         let newest = bars.last().map_or(0, |bar| bar.serial);
-        let touches = |bar: &Bar| bar.ticks() > 0;
+        let touches = |bar: &Bar| !bar.is_empty();
         let before = bars.iter().rposition(|bar| touches(bar) && bar.last_id < id);
         let after = bars.iter().position(|bar| touches(bar) && bar.last_id > id);
         let Some(after) = after else { return };
