@@ -139,6 +139,25 @@ impl GrpcServer {
             .map_err(|_| PyKeyError::new_err(format!("there is no topic {topic_id}; see Hub.topics()")))
     }
 
+    #[allow(clippy::too_many_arguments)]
+    #[pyo3(signature = (stream_id, topic_id, after, recv_ns, *, depth = 0, conflate_ms = 0, overflow = "gap"))]
+    fn take_up(
+        &self,
+        py: Python<'_>,
+        stream_id: u64,
+        topic_id: u32,
+        after: u64,
+        recv_ns: i64,
+        depth: u16,
+        conflate_ms: u64,
+        overflow: &str,
+    ) -> PyResult<bool> {
+        let overflow: Overflow = overflow.parse().map_err(|error| PyValueError::new_err(format!("{error}")))?;
+        let options = Attach { depth, conflate_ms, overflow, from_latest: false };
+        py.detach(|| self.inner.take_up(stream_id, topic_id, options, after, recv_ns))
+            .map_err(|_| PyKeyError::new_err(format!("there is no topic {topic_id}; see Hub.topics()")))
+    }
+
     #[pyo3(signature = (stream_id, frames, timeout_seconds))]
     fn push(&self, py: Python<'_>, stream_id: u64, frames: &Encoded, timeout_seconds: f64) -> PyResult<bool> {
         let timeout = seconds("timeout_seconds", timeout_seconds)?;

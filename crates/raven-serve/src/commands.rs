@@ -34,6 +34,16 @@ pub(crate) enum Command {
         after: u64,
         answer: SyncSender<bool>,
     },
+    /// Read a topic on from behind what the client had of it, see [`crate::take_up`]; answered with false when the
+    /// stream has gone.
+    TakeUp {
+        stream_id: u64,
+        topic: Arc<Topic>,
+        options: Attach,
+        after: u64,
+        recv_ns: i64,
+        answer: SyncSender<bool>,
+    },
     Push {
         stream_id: u64,
         frames: Encoded,

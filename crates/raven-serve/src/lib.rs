@@ -30,6 +30,7 @@ mod route;
 mod server;
 mod stats;
 mod stream;
+mod take_up;
 mod tls;
 mod watched;
 

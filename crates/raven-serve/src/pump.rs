@@ -24,6 +24,7 @@ use crate::local::{Local, Phase};
 use crate::past::Encoded;
 use crate::route::{Delegates, SERVICES};
 use crate::stream::{unix_ns, with_flags, Sub};
+use crate::take_up::{mark, seam};
 
 /// Records taken from one ring per turn, so that a busy topic does not keep the others waiting.
 const RECORDS_PER_TURN: usize = 2048;
@@ -34,6 +35,8 @@ const COURTESY: u32 = 64;
 const SWEEP: Duration = Duration::from_millis(100);
 /// Bounds of the log of one channel, bytes.
 const LOG_BYTES: (usize, usize) = (64 << 10, 4 << 20);
+/// How often a seam is looked for in a topic that moves on meanwhile.
+const SEAM_TRIES: usize = 3;
 /// Connections get this long to say goodbye once their streams have ended.
 const GOODBYE: Duration = Duration::from_millis(500);
 
@@ -193,7 +196,18 @@ impl Pump {
             }
             Command::Resume { stream_id, topic, options, after, answer } => {
                 let mut is_attached = false;
-                with_stream(stream_id, &mut |stream| is_attached = self.resume(stream, &topic, options, after));
+                with_stream(stream_id, &mut |stream| is_attached = self.resume(stream, &topic, options, after, None));
+                let _ = answer.try_send(is_attached);
+            }
+            Command::TakeUp { stream_id, topic, options, after, recv_ns, answer } => {
+                let mut is_attached = false;
+                with_stream(stream_id, &mut |stream| {
+                    // A topic may move on while it is looked at; that it does so each time is not to be expected.
+                    is_attached = (0..SEAM_TRIES).any(|_| {
+                        let seam = seam(topic.ring(), after, recv_ns);
+                        self.resume(stream, &topic, options, seam.after, seam.missing)
+                    });
+                });
                 let _ = answer.try_send(is_attached);
             }
             Command::Push { stream_id, frames } => {
@@ -251,7 +265,15 @@ impl Pump {
     }
 
     /// Attach a stream right behind the record `after`: what the channel has passed already is read from the ring again.
-    fn resume(&mut self, stream: &mut crate::stream::Stream, topic: &Arc<Topic>, options: Attach, after: u64) -> bool {
+    /// Before all that goes a mark for what is `missing`.
+    fn resume(
+        &mut self,
+        stream: &mut crate::stream::Stream,
+        topic: &Arc<Topic>,
+        options: Attach,
+        after: u64,
+        missing: Option<u64>,
+    ) -> bool {
         let mut cursor = topic.ring().cursor_at_start();
         let mut record = Vec::new();
         // The oldest that the ring has, or the record behind `after` if that is newer.
@@ -278,6 +300,12 @@ impl Pump {
         let Some(source) = self.sources.get(&topic.slot()) else { return false };
         let joined = source.cursor.next_sequence();
         let (mut frames, mut messages) = (Vec::new(), 0);
+        if let Some(count) = missing {
+            frames.resize(PREFIX_BYTES, 0);
+            channel.borrow().encoder.encode(&mark(topic, count, after, unix_ns()), 0, &mut frames);
+            close_frame(&mut frames, 0);
+            messages += 1;
+        }
         while cursor.next_sequence() < joined {
             match topic.ring().read(&mut cursor, &mut record) {
                 Read::Record => {

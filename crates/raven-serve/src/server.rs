@@ -182,6 +182,26 @@ impl Server {
         Ok(is_told && answered.recv_timeout(ANSWER_TIMEOUT).unwrap_or(false))
     }
 
+    /// Let a stream read a topic on from behind the record with this sequence and receive time, which is the last that
+    /// its client had. What the ring does not have any more is a mark with reason `upstream`, and so is another life of
+    /// the topic. False when the stream has gone.
+    ///
+    /// # Errors
+    /// [`UnknownTopic`] when the topic has ended or never was.
+    pub fn take_up(
+        &self,
+        stream_id: u64,
+        topic_id: u32,
+        options: Attach,
+        after: u64,
+        recv_ns: i64,
+    ) -> Result<bool, UnknownTopic> {
+        let topic = self.shared.hub.topic(topic_id).ok_or(UnknownTopic(topic_id))?;
+        let (answer, answered) = sync_channel(1);
+        let is_told = self.tell(stream_id, Command::TakeUp { stream_id, topic, options, after, recv_ns, answer });
+        Ok(is_told && answered.recv_timeout(ANSWER_TIMEOUT).unwrap_or(false))
+    }
+
     /// Send messages on a stream before whatever else is on its way, waiting for room up to `timeout`.
     pub fn push(&self, stream_id: u64, frames: Encoded, timeout: Duration) -> Pushed {
         let Some(waiting) = self.shared.open().get(&stream_id).cloned() else { return Pushed::Gone };

@@ -25,7 +25,8 @@ def subscribed(
     done = f"subscribed to {count(names)}, {where}"
     if not failures:
         return Answer(True, done, names)
-    return Answer(False, f"{explain(failures)}; {done}" if names else explain(failures), names)
+    refusal = ending(failures)
+    return Answer(False, f"{refusal.message}; {done}" if names else refusal.message, names, refusal.status)
 
 
 def unsubscribed(client_id: str, gone: Iterable[Topic], kept: Iterable[Topic]) -> Answer:
@@ -46,7 +47,7 @@ def explain(failures: Mapping[str, Unobtainable]) -> str:
 
 
 def ending(failures: Mapping[str, Unobtainable]) -> Unobtainable:
-    """Return what a stream ends with when these could not be had: every reason, and the status of the first."""
+    """Return what to say when these could not be had: every reason, and the status of the first."""
     return Unobtainable(explain(failures), next(iter(failures.values())).status)
 
 

@@ -29,6 +29,8 @@ MAX_BATCH = 4096
 MIN_HEARTBEAT_MS, MAX_HEARTBEAT_MS = 100, 3_600_000
 # Of a time in ms: enough for some centuries from now.
 _MS_DIGITS = 14
+# The native server has 64 bits, one of them for the sign.
+_MAX_INTEGER = 2**63 - 1
 OVERFLOWS = ("gap", "conflate", "disconnect")
 
 FILTERS = (
@@ -80,8 +82,24 @@ FILTERS = (
         "First what happened from then on, flagged 8 (backfilled), then the present, without a hole or a repetition; "
         "needs the server's journal. Past states are those that were kept, and are not conflated.",
     ),
+    FilterRule(
+        "after",
+        "`SEQUENCE@RECEIVE_TIME_NS` of a message",
+        "live",
+        "Go on behind the last message that this client had of the topic, after its connection was lost. What the "
+        "server does not have any more is a `GapMark` with reason `upstream`; so is a topic that has begun anew, which "
+        "then comes from its beginning. One symbol and one data type per request; not together with `start`.",
+    ),
 )
 KEYS = tuple(rule.key for rule in FILTERS)
+
+
+class Position(NamedTuple):
+    """A message of a topic, by which a client goes on where it was."""
+
+    sequence: int
+    recv_ns: int
+    """Tells it from the message with that sequence in another life of the topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +112,8 @@ class Delivery:
     overflow: str = "gap"
     start_ns: int | None = None
     """The past comes first, from this moment on, ns since 1970."""
+    after: Position | None = None
+    """What its client had of it last."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,14 +127,21 @@ class Filters:
     heartbeat_ms: int | None = None
     venue: str | None = None
     start_ns: int | None = None
+    after: Position | None = None
 
     def delivery(self, kind: DataType) -> Delivery:
         """Return the options for one kind: states may be skipped with notice, everything else never is."""
         overflow = self.overflow or ("conflate" if kind in STATES else "gap")
         if kind not in STATES:
-            return Delivery(overflow="gap" if overflow == "conflate" else overflow, start_ns=self.start_ns)
-        depth = self.depth if kind is DataType.ORDERBOOK else 0
-        return Delivery(depth=depth, conflate_ms=self.conflate_ms, overflow=overflow, start_ns=self.start_ns)
+            overflow = "gap" if overflow == "conflate" else overflow
+            return Delivery(overflow=overflow, start_ns=self.start_ns, after=self.after)
+        return Delivery(
+            depth=self.depth if kind is DataType.ORDERBOOK else 0,
+            conflate_ms=self.conflate_ms,
+            overflow=overflow,
+            start_ns=self.start_ns,
+            after=self.after,
+        )
 
 
 def parse_filters(filters: Mapping[str, str], kinds: Sequence[DataType], default_depth: int = 20) -> Filters:
@@ -157,7 +184,24 @@ def parse_filters(filters: Mapping[str, str], kinds: Sequence[DataType], default
         heartbeat_ms=heartbeat_ms,
         venue=venue,
         start_ns=_moment(filters, "start"),
+        after=_position(filters, "after"),
     )
+
+
+def _position(filters: Mapping[str, str], key: str) -> Position | None:
+    text = filters.get(key)
+    if text is None:
+        return None
+    sequence, _, recv_ns = text.partition("@")
+    if not all(part.isascii() and part.isdigit() and int(part) <= _MAX_INTEGER for part in (sequence, recv_ns)):
+        raise Refused(
+            Status.INVALID_ARGUMENT,
+            f"filter {key!r} is {shorten(text)}; use sequence and receive_time_ns of the last message of the topic, "
+            "like '1207@1700000000000000000'",
+        )
+    if "start" in filters:
+        raise Refused(Status.INVALID_ARGUMENT, f"filters {key!r} and 'start' both say where to begin; use one of them")
+    return Position(int(sequence), int(recv_ns))
 
 
 def _moment(filters: Mapping[str, str], key: str) -> int | None:

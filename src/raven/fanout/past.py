@@ -16,6 +16,7 @@ from concurrent.futures import ThreadPoolExecutor
 from raven.errors import RavenError
 from raven.fanout.clients import Held, Stream
 from raven.fanout.data_types import EVENTS
+from raven.fanout.filters import Position
 from raven.fanout.ports import History, Past, Streams
 from raven.fanout.refusal import Status, Unobtainable
 from raven.observe.logs import get_logger
@@ -43,6 +44,23 @@ def attach(streams: Streams, stream: Stream, topic: Topic, held: Held) -> None:
         overflow=delivery.overflow,
         # A state is worth having at once; an old trade is not news.
         from_latest=topic.data_type not in EVENTS,
+    )
+
+
+def take_up(streams: Streams, stream: Stream, held: Held, after: Position) -> bool:
+    """Let a stream read a topic on from behind what its client had; False when that cannot be done.
+
+    Raises: KeyError when the topic has ended.
+    """
+    delivery = held.delivery
+    return streams.take_up(
+        stream.stream_id,
+        held.topic_id,
+        after.sequence,
+        after.recv_ns,
+        depth=delivery.depth,
+        conflate_ms=delivery.conflate_ms,
+        overflow=delivery.overflow,
     )
 
 

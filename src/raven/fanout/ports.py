@@ -133,6 +133,21 @@ class Streams(Protocol):
     ) -> bool:
         """Let a stream read a topic from right behind the record with sequence `after`; False when that has gone."""
 
+    def take_up(
+        self,
+        stream_id: int,
+        topic_id: int,
+        after: int,
+        recv_ns: int,
+        *,
+        depth: int = 0,
+        conflate_ms: int = 0,
+        overflow: str = "gap",
+    ) -> bool:
+        """Let a stream read a topic from right behind the record with this sequence and receive time, or from behind a
+        mark that says what is missing. Raises: KeyError when the topic has ended.
+        """
+
     def push(self, stream_id: int, frames: Encoded, timeout_seconds: float) -> bool:
         """Send messages before whatever else is on its way; blocks while too many wait.
 

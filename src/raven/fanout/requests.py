@@ -27,11 +27,12 @@ class Subscribe:
 
 @dataclass(frozen=True, slots=True)
 class Unsubscribe:
-    """Ask for less; no symbols means every symbol, no data types means every data type."""
+    """Ask for less; no symbols means every symbol, no data types every data type, no venue every venue."""
 
     client_id: str = ""
     symbols: Sequence[str] = ()
     data_types: Sequence[int] = ()
+    venue: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,8 @@ class Answer:
     success: bool
     message: str
     topics: tuple[str, ...]
+    status: int = 0
+    """gRPC status of what could not be had, 0 for none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,14 +115,27 @@ def parse_subscribe(request: Subscribe, limits: Limits, default_depth: int = 20)
         )
     kinds = parse_data_types(request.data_types) if request.symbols else ()
     filters = parse_filters(request.filters, kinds, default_depth)
+    if filters.after is not None and (len(request.symbols), len(kinds)) != (1, 1):
+        raise Refused(
+            Status.INVALID_ARGUMENT,
+            f"filter 'after' belongs to one topic, and this request names {len(request.symbols)} symbols and "
+            f"{len(kinds)} data types; send one request for each",
+        )
     return Wish(request.client_id, tuple(dict.fromkeys(symbol.upper() for symbol in request.symbols)), kinds, filters)
 
 
-def parse_unsubscribe(request: Unsubscribe, limits: Limits) -> tuple[frozenset[str], frozenset[int]]:
-    """Check an unsubscribe request; return the symbols and data types it names, where an empty set means all.
+@dataclass(frozen=True, slots=True)
+class Named:
+    """The topics that an unsubscribe request means; what is empty means all."""
 
-    Raises: Refused INVALID_ARGUMENT.
-    """
+    symbols: frozenset[str]
+    """Upper case."""
+    kinds: frozenset[int]
+    venue: str
+
+
+def parse_unsubscribe(request: Unsubscribe, limits: Limits) -> Named:
+    """Check an unsubscribe request. Raises: Refused INVALID_ARGUMENT."""
     limits.check_client_id(request.client_id)
     limits.check_symbols(request.symbols)
     known = {kind.value for kind in DataType}
@@ -132,4 +148,4 @@ def parse_unsubscribe(request: Unsubscribe, limits: Limits) -> tuple[frozenset[s
     symbols = (
         frozenset() if EVERY_SYMBOL in request.symbols else frozenset(symbol.upper() for symbol in request.symbols)
     )
-    return symbols, frozenset(request.data_types)
+    return Named(symbols, frozenset(request.data_types), request.venue)

@@ -7,7 +7,7 @@ requests of different clients never wait for each other, however long a symbol t
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection, Coroutine, Iterable, Mapping
+from collections.abc import Coroutine, Iterable, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -19,10 +19,19 @@ from raven.fanout.filters import Delivery
 from raven.fanout.limits import Limits
 from raven.fanout.locate import Failures, Found, locate
 from raven.fanout.names import names_of
-from raven.fanout.past import PastSender, attach
+from raven.fanout.past import PastSender, attach, take_up
 from raven.fanout.ports import Collector, History, Streams
 from raven.fanout.refusal import Refused, Status, Unobtainable, unobtainable
-from raven.fanout.requests import Answer, Heartbeat, Subscribe, Unsubscribe, Wish, parse_subscribe, parse_unsubscribe
+from raven.fanout.requests import (
+    Answer,
+    Heartbeat,
+    Named,
+    Subscribe,
+    Unsubscribe,
+    Wish,
+    parse_subscribe,
+    parse_unsubscribe,
+)
 from raven.instruments import is_symbol
 from raven.observe.logs import get_logger
 from raven.topics import Topic
@@ -95,7 +104,7 @@ class Fanout:
 
         Raises: Refused when the request is at fault.
         """
-        symbols, kinds = parse_unsubscribe(request, self._limits)
+        named = parse_unsubscribe(request, self._limits)
         self._require_client_id(request.client_id, "Unsubscribe")
         client = self.roster.find(request.client_id)
         if client is None:
@@ -107,7 +116,7 @@ class Fanout:
         self._begin(client)
         try:
             async with client.lock:
-                gone = self._named(client.topics(), symbols, kinds)
+                gone = self._named(client.topics(), named)
                 for topic in gone & client.standing.keys():
                     del client.standing[topic]
                     await self._release(client.holder, topic)
@@ -256,10 +265,10 @@ class Fanout:
                 if isinstance(request, Subscribe):
                     await self._subscribe_stream(stream, request)
                 elif isinstance(request, Unsubscribe):
-                    symbols, kinds = parse_unsubscribe(request, self._limits)
+                    named = parse_unsubscribe(request, self._limits)
                     client = await self._join(stream, request.client_id)
                     async with client.lock:
-                        await self._drop(stream, self._named(stream.held, symbols, kinds))
+                        await self._drop(stream, self._named(stream.held, named))
                 else:
                     self._limits.check_client_id(request.client_id)
                     await self._join(stream, request.client_id)
@@ -326,16 +335,19 @@ class Fanout:
         self._limits.check_topics(client.client_id, len(held), len(found.topics.keys() - held))
         return found
 
-    def _named(self, topics: Iterable[Topic], symbols: Collection[str], kinds: Collection[int]) -> set[Topic]:
-        """Return the topics that an unsubscribe request names; no symbols and no kinds name all."""
+    def _named(self, topics: Iterable[Topic], named: Named) -> set[Topic]:
+        """Return those of the topics that an unsubscribe request means."""
         names = names_of(self._collector)
         wanted = {
-            venue: {names.known_as(venue, text) for text in symbols} for venue in {topic.venue for topic in topics}
+            venue: {names.known_as(venue, text) for text in named.symbols}
+            for venue in {topic.venue for topic in topics}
         }
         return {
             topic
             for topic in topics
-            if (not symbols or topic.symbol in wanted[topic.venue]) and (not kinds or topic.data_type in kinds)
+            if (not named.symbols or topic.symbol in wanted[topic.venue])
+            and (not named.kinds or topic.data_type in named.kinds)
+            and named.venue in ("", topic.venue)
         }
 
     async def _hold_all(self, stream: Stream, topics: Mapping[Topic, Delivery]) -> Failures:
@@ -362,6 +374,11 @@ class Fanout:
         stream.held[topic] = held
         if delivery.start_ns is not None and before is None:
             self._spawn(self._past.send(stream, topic, held, delivery.start_ns), stream.tasks)
+            return
+        if delivery.after is not None and before is None:
+            if not take_up(self._streams, stream, held, delivery.after):
+                # Gone, or the topic went round its ring each time: what is missing would not be told.
+                self._refuse(stream, Status.UNAVAILABLE, f"{topic} moves too fast to be taken up again; connect again")
             return
         attach(self._streams, stream, topic, held)
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from raven.proto import market_data_pb2 as market__data__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12subscription.proto\x12\x05raven\x1a\x11market_data.proto\"\xae\x01\n\x13SubscriptionRequest\x12,\n\tsubscribe\x18\x01 \x01(\x0b\x32\x17.raven.SubscribeRequestH\x00\x12\x30\n\x0bunsubscribe\x18\x02 \x01(\x0b\x32\x19.raven.UnsubscribeRequestH\x00\x12,\n\theartbeat\x18\x03 \x01(\x0b\x32\x17.raven.HeartbeatRequestH\x00\x42\t\n\x07request\"\xc2\x01\n\x10SubscribeRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x0f\n\x07symbols\x18\x02 \x03(\t\x12#\n\ndata_types\x18\x03 \x03(\x0e\x32\x0f.raven.DataType\x12\x35\n\x07\x66ilters\x18\x04 \x03(\x0b\x32$.raven.SubscribeRequest.FiltersEntry\x1a.\n\x0c\x46iltersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"]\n\x12UnsubscribeRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x0f\n\x07symbols\x18\x02 \x03(\t\x12#\n\ndata_types\x18\x03 \x03(\x0e\x32\x0f.raven.DataType\"`\n\x11SubscribeResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x19\n\x11subscribed_topics\x18\x03 \x03(\t\x12\x0e\n\x06status\x18\x65 \x01(\x05\"T\n\x13UnsubscribeResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x1b\n\x13unsubscribed_topics\x18\x03 \x03(\t\"8\n\x10HeartbeatRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x11\n\ttimestamp\x18\x02 \x01(\x03\"\x82\x01\n\x15HistoricalDataRequest\x12\x0f\n\x07symbols\x18\x01 \x03(\t\x12#\n\ndata_types\x18\x02 \x03(\x0e\x32\x0f.raven.DataType\x12\x12\n\nstart_time\x18\x03 \x01(\x03\x12\x10\n\x08\x65nd_time\x18\x04 \x01(\x03\x12\r\n\x05limit\x18\x05 \x01(\x05\x32\xb6\x02\n\x11MarketDataService\x12L\n\x10StreamMarketData\x12\x1a.raven.SubscriptionRequest\x1a\x18.raven.MarketDataMessage(\x01\x30\x01\x12>\n\tSubscribe\x12\x17.raven.SubscribeRequest\x1a\x18.raven.SubscribeResponse\x12\x44\n\x0bUnsubscribe\x12\x19.raven.UnsubscribeRequest\x1a\x1a.raven.UnsubscribeResponse\x12M\n\x11GetHistoricalData\x12\x1c.raven.HistoricalDataRequest\x1a\x18.raven.MarketDataMessage0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12subscription.proto\x12\x05raven\x1a\x11market_data.proto\"\xae\x01\n\x13SubscriptionRequest\x12,\n\tsubscribe\x18\x01 \x01(\x0b\x32\x17.raven.SubscribeRequestH\x00\x12\x30\n\x0bunsubscribe\x18\x02 \x01(\x0b\x32\x19.raven.UnsubscribeRequestH\x00\x12,\n\theartbeat\x18\x03 \x01(\x0b\x32\x17.raven.HeartbeatRequestH\x00\x42\t\n\x07request\"\xc2\x01\n\x10SubscribeRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x0f\n\x07symbols\x18\x02 \x03(\t\x12#\n\ndata_types\x18\x03 \x03(\x0e\x32\x0f.raven.DataType\x12\x35\n\x07\x66ilters\x18\x04 \x03(\x0b\x32$.raven.SubscribeRequest.FiltersEntry\x1a.\n\x0c\x46iltersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"l\n\x12UnsubscribeRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x0f\n\x07symbols\x18\x02 \x03(\t\x12#\n\ndata_types\x18\x03 \x03(\x0e\x32\x0f.raven.DataType\x12\r\n\x05venue\x18\x65 \x01(\t\"`\n\x11SubscribeResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x19\n\x11subscribed_topics\x18\x03 \x03(\t\x12\x0e\n\x06status\x18\x65 \x01(\x05\"T\n\x13UnsubscribeResponse\x12\x0f\n\x07success\x18\x01 \x01(\x08\x12\x0f\n\x07message\x18\x02 \x01(\t\x12\x1b\n\x13unsubscribed_topics\x18\x03 \x03(\t\"8\n\x10HeartbeatRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x11\n\ttimestamp\x18\x02 \x01(\x03\"\x82\x01\n\x15HistoricalDataRequest\x12\x0f\n\x07symbols\x18\x01 \x03(\t\x12#\n\ndata_types\x18\x02 \x03(\x0e\x32\x0f.raven.DataType\x12\x12\n\nstart_time\x18\x03 \x01(\x03\x12\x10\n\x08\x65nd_time\x18\x04 \x01(\x03\x12\r\n\x05limit\x18\x05 \x01(\x05\x32\xb6\x02\n\x11MarketDataService\x12L\n\x10StreamMarketData\x12\x1a.raven.SubscriptionRequest\x1a\x18.raven.MarketDataMessage(\x01\x30\x01\x12>\n\tSubscribe\x12\x17.raven.SubscribeRequest\x1a\x18.raven.SubscribeResponse\x12\x44\n\x0bUnsubscribe\x12\x19.raven.UnsubscribeRequest\x1a\x1a.raven.UnsubscribeResponse\x12M\n\x11GetHistoricalData\x12\x1c.raven.HistoricalDataRequest\x1a\x18.raven.MarketDataMessage0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,15 +41,15 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SUBSCRIBEREQUEST_FILTERSENTRY']._serialized_start=374
   _globals['_SUBSCRIBEREQUEST_FILTERSENTRY']._serialized_end=420
   _globals['_UNSUBSCRIBEREQUEST']._serialized_start=422
-  _globals['_UNSUBSCRIBEREQUEST']._serialized_end=515
-  _globals['_SUBSCRIBERESPONSE']._serialized_start=517
-  _globals['_SUBSCRIBERESPONSE']._serialized_end=613
-  _globals['_UNSUBSCRIBERESPONSE']._serialized_start=615
-  _globals['_UNSUBSCRIBERESPONSE']._serialized_end=699
-  _globals['_HEARTBEATREQUEST']._serialized_start=701
-  _globals['_HEARTBEATREQUEST']._serialized_end=757
-  _globals['_HISTORICALDATAREQUEST']._serialized_start=760
-  _globals['_HISTORICALDATAREQUEST']._serialized_end=890
-  _globals['_MARKETDATASERVICE']._serialized_start=893
-  _globals['_MARKETDATASERVICE']._serialized_end=1203
+  _globals['_UNSUBSCRIBEREQUEST']._serialized_end=530
+  _globals['_SUBSCRIBERESPONSE']._serialized_start=532
+  _globals['_SUBSCRIBERESPONSE']._serialized_end=628
+  _globals['_UNSUBSCRIBERESPONSE']._serialized_start=630
+  _globals['_UNSUBSCRIBERESPONSE']._serialized_end=714
+  _globals['_HEARTBEATREQUEST']._serialized_start=716
+  _globals['_HEARTBEATREQUEST']._serialized_end=772
+  _globals['_HISTORICALDATAREQUEST']._serialized_start=775
+  _globals['_HISTORICALDATAREQUEST']._serialized_end=905
+  _globals['_MARKETDATASERVICE']._serialized_start=908
+  _globals['_MARKETDATASERVICE']._serialized_end=1218
 # @@protoc_insertion_point(module_scope)

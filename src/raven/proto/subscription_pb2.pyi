@@ -37,14 +37,16 @@ class SubscribeRequest(_message.Message):
     def __init__(self, client_id: _Optional[str] = ..., symbols: _Optional[_Iterable[str]] = ..., data_types: _Optional[_Iterable[_Union[_market_data_pb2.DataType, str]]] = ..., filters: _Optional[_Mapping[str, str]] = ...) -> None: ...
 
 class UnsubscribeRequest(_message.Message):
-    __slots__ = ("client_id", "symbols", "data_types")
+    __slots__ = ("client_id", "symbols", "data_types", "venue")
     CLIENT_ID_FIELD_NUMBER: _ClassVar[int]
     SYMBOLS_FIELD_NUMBER: _ClassVar[int]
     DATA_TYPES_FIELD_NUMBER: _ClassVar[int]
+    VENUE_FIELD_NUMBER: _ClassVar[int]
     client_id: str
     symbols: _containers.RepeatedScalarFieldContainer[str]
     data_types: _containers.RepeatedScalarFieldContainer[_market_data_pb2.DataType]
-    def __init__(self, client_id: _Optional[str] = ..., symbols: _Optional[_Iterable[str]] = ..., data_types: _Optional[_Iterable[_Union[_market_data_pb2.DataType, str]]] = ...) -> None: ...
+    venue: str
+    def __init__(self, client_id: _Optional[str] = ..., symbols: _Optional[_Iterable[str]] = ..., data_types: _Optional[_Iterable[_Union[_market_data_pb2.DataType, str]]] = ..., venue: _Optional[str] = ...) -> None: ...
 
 class SubscribeResponse(_message.Message):
     __slots__ = ("success", "message", "subscribed_topics", "status")

@@ -121,7 +121,7 @@ def _subscribe(message: wire.SubscribeRequest) -> Subscribe:
 
 
 def _unsubscribe(message: wire.UnsubscribeRequest) -> Unsubscribe:
-    return Unsubscribe(message.client_id, tuple(message.symbols), tuple(message.data_types))
+    return Unsubscribe(message.client_id, tuple(message.symbols), tuple(message.data_types), message.venue)
 
 
 # --- out --------------------------------------------------------------------------------------------------------------
@@ -129,7 +129,9 @@ def _unsubscribe(message: wire.UnsubscribeRequest) -> Unsubscribe:
 
 def subscribe_response(answer: Answer) -> bytes:
     """Write a `SubscribeResponse`."""
-    response = wire.SubscribeResponse(success=answer.success, message=answer.message, subscribed_topics=answer.topics)
+    response = wire.SubscribeResponse(
+        success=answer.success, message=answer.message, subscribed_topics=answer.topics, status=answer.status
+    )
     return response.SerializeToString()
 
 

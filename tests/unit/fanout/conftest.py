@@ -77,12 +77,18 @@ class FakeStreams:
         self.options: dict[int, dict[str, int]] = {}
         self.ended: dict[int, tuple[int, str]] = {}
         self.gone: set[int] = set()
+        self.taken_up: list[tuple[int, int, int, int]] = []
+        self.can_take_up = True
 
     def attach(self, stream_id: int, topic_id: int, **options: Any) -> bool:
         if topic_id in self.gone:
             raise KeyError(f"there is no topic {topic_id}")
         self.attached.setdefault(stream_id, {})[topic_id] = options
         return True
+
+    def take_up(self, stream_id: int, topic_id: int, after: int, recv_ns: int, **options: Any) -> bool:
+        self.taken_up.append((stream_id, topic_id, after, recv_ns))
+        return self.can_take_up and self.attach(stream_id, topic_id, **options)
 
     def detach(self, stream_id: int, topic_id: int) -> bool:
         return self.attached.get(stream_id, {}).pop(topic_id, None) is not None

@@ -7,7 +7,7 @@ import time
 import pytest
 
 from raven.fanout import Refused, Status
-from raven.fanout.filters import FILTERS, Delivery, parse_filters
+from raven.fanout.filters import FILTERS, Delivery, Position, parse_filters
 from raven.topics import DataType
 
 BOOKS = (DataType.ORDERBOOK,)
@@ -112,5 +112,24 @@ def test_the_reference_table_explains_every_filter() -> None:
         "heartbeat_ms",
         "venue",
         "start",
+        "after",
     ]
     assert all(rule.values and rule.default and rule.meaning.endswith(".") for rule in FILTERS)
+
+
+def test_after_names_a_message_by_sequence_and_receive_time() -> None:
+    filters = parse_filters({"after": "1207@1700000000000000000"}, TRADES)
+
+    assert filters.delivery(DataType.TRADES).after == Position(1207, 1_700_000_000_000_000_000)
+    assert parse_filters({}, TRADES).delivery(DataType.TRADES).after is None
+
+
+@pytest.mark.parametrize("text", ["", "7", "7@", "@7", "-1@7", "7@x", "7@7@7", f"{2**63}@1", "٥@1"])
+def test_after_that_names_no_message_is_refused_with_an_example(text: str) -> None:
+    with pytest.raises(Refused, match="1207@1700000000000000000"):
+        parse_filters({"after": text}, TRADES)
+
+
+def test_after_and_start_both_say_where_to_begin() -> None:
+    with pytest.raises(Refused, match="both say where to begin"):
+        parse_filters({"after": "7@7", "start": "-1h"}, TRADES)

@@ -395,3 +395,51 @@ async def test_messages_of_a_stream_that_has_gone_are_ignored(scene: Scene) -> N
     await scene.settle()
 
     assert len(scene.fanout.roster) == 0
+
+
+async def test_after_takes_a_topic_up_behind_what_the_client_had(scene: Scene) -> None:
+    scene.open_stream(1, Subscribe("desk", ["BTCUSDT"], [TRADES], {"after": "1207@1700000000000000000"}))
+    await scene.until(lambda: 1 in scene.streams.attached)
+
+    assert scene.streams.taken_up == [(1, scene.collector.ids[(*BTC_TRADES, 0)], 1207, 1_700_000_000_000_000_000)]
+
+
+async def test_a_topic_that_a_stream_reads_already_goes_on_where_it_is(scene: Scene) -> None:
+    scene.open_stream(1, Subscribe("desk", ["BTCUSDT"], [TRADES]))
+    await scene.until(lambda: 1 in scene.streams.attached)
+    answer = await scene.fanout.subscribe(Subscribe("desk", ["BTCUSDT"], [TRADES], {"after": "7@7"}))
+
+    assert answer.success
+    assert scene.streams.taken_up == []
+
+
+async def test_a_stream_that_cannot_take_up_a_topic_ends_because_something_would_be_missing(scene: Scene) -> None:
+    scene.streams.can_take_up = False
+    scene.open_stream(1, Subscribe("desk", ["BTCUSDT"], [TRADES], {"after": "7@7"}))
+    await scene.until(lambda: 1 in scene.streams.ended)
+
+    assert scene.streams.ended[1][0] == Status.UNAVAILABLE
+
+
+async def test_after_belongs_to_one_topic(scene: Scene) -> None:
+    with pytest.raises(Refused, match="belongs to one topic"):
+        await scene.fanout.subscribe(Subscribe("desk", ["BTCUSDT"], [TRADES, BOOK], {"after": "7@7"}))
+
+
+async def test_an_unsubscribe_may_name_a_venue(scene: Scene) -> None:
+    for venue in ("binance_futures", "binance_spot"):
+        await scene.fanout.subscribe(Subscribe("desk", ["BTCUSDT"], [TRADES], {"venue": venue}))
+
+    answer = await scene.fanout.unsubscribe(Unsubscribe("desk", ["BTCUSDT"], venue="binance_spot"))
+
+    assert answer.topics == ("binance_spot.BTCUSDT.TRADES",)
+    assert scene.collector.held == {BTC_TRADES: {"client:desk"}}
+
+
+async def test_an_answer_says_whether_asking_again_may_help(scene: Scene) -> None:
+    nobody_has_it = await scene.fanout.subscribe(Subscribe("desk", ["NOPE"], [TRADES]))
+    scene.collector.failing["BTCUSDT"] = NetworkTimeout("the venue does not answer")
+    not_now = await scene.fanout.subscribe(Subscribe("desk", ["BTCUSDT"], [TRADES]))
+    good = await scene.fanout.subscribe(Subscribe("desk", ["ETHUSDT"], [TRADES]))
+
+    assert (nobody_has_it.status, not_now.status, good.status) == (Status.NOT_FOUND, Status.UNAVAILABLE, 0)
