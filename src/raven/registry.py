@@ -27,6 +27,7 @@ SINKS: Mapping[str, str] = {
 `raven.ports.Sink`."""
 
 LINKS: Mapping[str, str] = {
+    "grpc": "raven.links.grpc:GrpcLink",
     "local": "raven.links.local:LocalLink",
 }
 """Hops between roles: scheme of the address → "module:factory"; a factory takes what stands behind the scheme, then

@@ -8,7 +8,6 @@ from collections.abc import Iterable
 from types import TracebackType
 
 import grpc
-import grpc.aio
 
 from raven.client.blocking import BlockingFeed
 from raven.client.errors import unreachable
@@ -92,12 +91,7 @@ class Feed:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        credentials, options = settings.credentials, settings.channel_options()
-        self._channel = (
-            grpc.aio.secure_channel(settings.address, credentials, options=options)
-            if credentials
-            else grpc.aio.insecure_channel(settings.address, options=options)
-        )
+        self._channel = settings.aio_channel()
         self._stub = MarketDataServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
     @property

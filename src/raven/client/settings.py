@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import grpc
+import grpc.aio
 
 # One book of 1000 levels is about 40 kB and a batch may hold many; this bounds a frame, not what is buffered.
 MAX_FRAME_BYTES = 64 * 1024 * 1024
@@ -43,6 +44,13 @@ class Settings:
         if self.credentials:
             return grpc.secure_channel(self.address, self.credentials, options=options)
         return grpc.insecure_channel(self.address, options=options)
+
+    def aio_channel(self) -> grpc.aio.Channel:
+        """Return a channel for programs on asyncio."""
+        options = self.channel_options()
+        if self.credentials:
+            return grpc.aio.secure_channel(self.address, self.credentials, options=options)
+        return grpc.aio.insecure_channel(self.address, options=options)
 
     def metadata(self) -> tuple[tuple[str, str], ...]:
         """Return the headers of every call."""
