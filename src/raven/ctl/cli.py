@@ -12,6 +12,7 @@ import typer
 from raven import __version__
 from raven.app.commands import HELP_NAMES, Group, run_app
 from raven.ctl import backups, controlling, databases, dlq, journals, options, recordings, symbols, watching
+from raven.observe import configure_logs
 
 __all__ = ["app", "main"]
 
@@ -51,5 +52,6 @@ def _root(
 
 
 def main() -> None:
-    """Run the program."""
+    """Run the program. What it prints is the answer; what went wrong on the way is logged beside it."""
+    configure_logs("warn", "text")
     run_app(app)

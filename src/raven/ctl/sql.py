@@ -7,12 +7,13 @@ and quantities are doubles there, because products of wide decimals do not fit; 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 from rich.console import Console
 
 from raven.ctl.history import cell
@@ -21,7 +22,7 @@ from raven.errors import DataValidation, MissingDependency
 from raven.journal.cursors import Position
 from raven.journal.following import Follower
 from raven.journal.history import KINDS
-from raven.journal.partitions import parquet_folder, parts_in
+from raven.journal.partitions import parquet_folder, parts_in, tell_damage
 from raven.journal.schema import SCHEMAS
 from raven.journal.segment import segments_in
 from raven.journal.tables import decoded, table_of
@@ -65,9 +66,9 @@ class Answer:
         try:
             for batch in self._reader:
                 yield pa.table(batch)
-        except OSError as error:
+        except (OSError, pa.ArrowException) as error:
             raise DataValidation(
-                f"files of the journal were merged or removed meanwhile; ask again ({error})"
+                f"a file of the journal is damaged (see `ravenctl verify`), or left meanwhile (ask again): {error}"
             ) from None
 
 
@@ -90,7 +91,11 @@ def ask(journal: Path, question: str) -> Answer:
             database.execute("CREATE SCHEMA exact")
             for name in VIEWS:
                 if re.search(rf"\b{name}\b", question, re.IGNORECASE):
-                    _add_view(database, journal, name)
+                    try:
+                        _add_view(database, journal, name)
+                    except duckdb.InvalidInputException:
+                        # A file is damaged: which one, it does not say in a way that programs can rely on.
+                        _add_view(database, journal, name, is_sound=_is_readable)
             return Answer(database, question)
     raise DataValidation(f"{journal}: files are replaced faster than they can be read; ask again")
 
@@ -111,9 +116,12 @@ def show(answer: Answer) -> int:
     return count
 
 
-def _add_view(database: duckdb.DuckDBPyConnection, journal: Path, name: str) -> None:
+def _add_view(
+    database: duckdb.DuckDBPyConnection, journal: Path, name: str, is_sound: Callable[[str], bool] | None = None
+) -> None:
     """Put what was compacted and what was not side by side. A segment that is both is read as a segment."""
-    segments, files = _apart(journal, name)
+    segments, found = _apart(journal, name)
+    files = list(filter(is_sound, found)) if is_sound else found
     database.register(f"_{name}_fresh", _fresh(journal, segments, name))
     # Every name here is one of ours, and files are quoted as SQL wants it.
     parts = [f"SELECT * FROM _{name}_fresh"]  # noqa: S608
@@ -127,6 +135,17 @@ def _add_view(database: duckdb.DuckDBPyConnection, journal: Path, name: str) -> 
     doubles = ", ".join(_as_double(field) for field in fields)
     database.execute(f"CREATE VIEW exact.{name} AS SELECT {exact} FROM ({' UNION ALL BY NAME '.join(parts)})")  # noqa: S608
     database.execute(f"CREATE VIEW {name} AS SELECT {doubles} FROM exact.{name}")  # noqa: S608
+
+
+def _is_readable(file: str) -> bool:
+    try:
+        pq.read_metadata(file)
+    except FileNotFoundError:
+        return True
+    except (pa.ArrowException, OSError) as error:
+        tell_damage(Path(file), error)
+        return False
+    return True
 
 
 def _apart(journal: Path, name: str) -> tuple[list[Path], list[str]]:

@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raven.journal.cursors import Position
-from raven.journal.partitions import Part, opened, parts_in
+from raven.journal.partitions import Part, opened, parts_in, tell_damage
 from raven.journal.reading import Batch, SegmentReader
 from raven.journal.schema import type_name
 from raven.journal.segment import Damage, Frame, SegmentFile, segments_in
@@ -54,6 +54,8 @@ class Follower:
         """What was damaged on the way; the records in it are lost to this reader."""
         self.missing: list[int] = []
         """Segments that were not there any more, neither as such nor as Parquet."""
+        self.damaged_files: list[Path] = []
+        """Parquet files that could not be read to their ends."""
         self._journal = journal
         self._types = frozenset(types)
         self._reader: SegmentReader | None = None
@@ -153,11 +155,12 @@ class Follower:
     def _read_compacted(self, position: Position, max_rows: int) -> Iterator[Step]:
         """Yield what has become of a segment. Until its end the place stays at its beginning: a crash reads it anew."""
         number, rows, is_there = position.segment, position.rows, False
+        damaged = len(self.damaged_files)
 
         def find() -> list[Part]:
             return [part for part in parts_in(self._journal) if part.first <= number <= part.last]
 
-        for one in opened(find, number.__eq__):
+        for one in opened(find, number.__eq__, self._skip):
             is_there = True
             part = one.part
             if self._types and part.type not in self._types:
@@ -166,8 +169,12 @@ class Follower:
                 rows += len(table)
                 named = _named(table, [part.venue], [part.symbol], pa.array([0] * len(table), pa.int32()))
                 yield Step([SinkBatch(part.type, named)], replace(position, frame=0, offset=0, rows=rows))
-        if not is_there:
+        if not is_there and len(self.damaged_files) == damaged:
             self._miss(range(number, number + 1))
+
+    def _skip(self, path: Path, error: Exception) -> None:
+        tell_damage(path, error)
+        self.damaged_files.append(path)
 
 
 _TYPES = {

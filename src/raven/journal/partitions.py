@@ -21,6 +21,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raven.journal.tables import wide
+from raven.observe import get_logger
 
 __all__ = [
     "BY_MINUTE",
@@ -33,7 +34,10 @@ __all__ = [
     "pieces_of",
     "rows_of",
     "sync",
+    "tell_damage",
 ]
+
+log = get_logger("journal")
 
 BY_MINUTE = "_by_minute"
 """Ends the types of records that were made of others which left."""
@@ -105,6 +109,11 @@ def pieces_of(file: pq.ParquetFile, segment: int) -> list[tuple[int, int]]:
     return [(number, rows) for number, rows in json.loads(about)]
 
 
+def tell_damage(path: Path, error: Exception) -> None:
+    """Log that a file, or a stretch of it, cannot be read."""
+    log.error("damaged; readers skip it", file=str(path), reason=str(error), next="ravenctl verify", every_s=60)
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """A file that is open: it can be read to its end, whatever becomes of its name."""
@@ -115,27 +124,42 @@ class Opened:
     """Segments from this one on are read, up to `part.last`; those before were read from another file."""
     rows: Sequence[tuple[int, int]]
     """What is to be read: first row and the one after the last of each stretch."""
+    on_damage: Callable[[Path, Exception], None] = tell_damage
 
     def tables(self, max_rows: int, groups: Collection[int] | None = None) -> Iterator[pa.Table]:
-        """Yield the records, some at a time; of these row groups only, if they are named."""
+        """Yield the records, some at a time; of these row groups only, if they are named.
+
+        The rest of a row group that is damaged is skipped, and `on_damage` is told.
+        """
         end = 0
         for group in range(self.file.metadata.num_row_groups):
             at, end = end, end + self.file.metadata.row_group(group).num_rows
             is_wanted = any(first < end and at < after for first, after in self.rows)
             if not is_wanted or (groups is not None and group not in groups):
                 continue
-            for batch in self.file.iter_batches(max_rows, row_groups=[group]):
+            for batch in self._batches(max_rows, group):
                 for first, after in self.rows:
                     low, high = max(first, at), min(after, at + len(batch))
                     if low < high:
                         yield wide(pa.table(batch).slice(low - at, high - low))
                 at += len(batch)
 
+    def _batches(self, max_rows: int, group: int) -> Iterator[pa.RecordBatch]:
+        try:
+            yield from self.file.iter_batches(max_rows, row_groups=[group])
+        except (pa.ArrowException, OSError) as error:
+            self.on_damage(self.part.path, error)
 
-def opened(find: Callable[[], list[Part]], wants: Callable[[int], bool] = lambda _: True) -> Iterator[Opened]:
+
+def opened(
+    find: Callable[[], list[Part]],
+    wants: Callable[[int], bool] = lambda _: True,
+    on_damage: Callable[[Path, Exception], None] = tell_damage,
+) -> Iterator[Opened]:
     """Open the files that `find` finds, one after the other, for the segments that are wanted.
 
     When one is gone, files were merged or have left: it looks again, and goes on with what was not read yet.
+    One that is damaged is skipped, and `on_damage` is told.
     """
     done: dict[Path, int] = {}
     is_whole = False
@@ -147,15 +171,19 @@ def opened(find: Callable[[], list[Part]], wants: Callable[[int], bool] = lambda
             if not any(wants(number) for number in range(first, part.last + 1)):
                 continue
             try:
-                file = pq.ParquetFile(part.path)
+                file = pq.ParquetFile(part.path, page_checksum_verification=True)
             except FileNotFoundError:
                 is_whole = False
                 break
+            except (pa.ArrowException, OSError) as error:
+                on_damage(part.path, error)
+                done[folder] = part.last
+                continue
             with file:
                 pieces = pieces_of(file, part.first)
                 rows = rows_of(pieces, {number for number, _ in pieces if number >= first and wants(number)})
                 if rows:
-                    yield Opened(part, file, first, rows)
+                    yield Opened(part, file, first, rows, on_damage)
             done[folder] = part.last
 
 

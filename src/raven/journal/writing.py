@@ -39,12 +39,14 @@ def write_blocks(path: Path, blocks: Callable[[], Iterator[pa.Table]], pieces: S
         compression_level=_ZSTD_LEVEL,
         use_dictionary=[name for name in schema.names if name not in encodings and name not in _PLAIN],
         column_encoding=encodings,
+        # Without them a flipped bit may decompress to another value.
+        write_page_checksum=True,
     ) as writer:
         for table in blocks():
             writer.write_table(table, row_group_size=len(table))
         if pieces:
             writer.add_key_value_metadata({SEGMENTS: json.dumps(list(pieces))})
-    with pq.ParquetFile(path) as file:
+    with pq.ParquetFile(path, page_checksum_verification=True) as file:
         for number, table in enumerate(blocks()):
             if not decoded(file.read_row_group(number)).equals(decoded(table)):
                 raise InternalError(f"{path}: what was written is not what was read back; what it was made of is kept")

@@ -236,7 +236,8 @@ class Persistence:
         if step is not None and step.rows:
             # They stand in the order in which they came.
             self._oldest_ns = min(batch.records["recv_time"][0].value for batch in step.batches if len(batch.records))
-        self.status.unreadable = len(self._follower.damage) + len(self._follower.missing)
+        follower = self._follower
+        self.status.unreadable = len(follower.damage) + len(follower.damaged_files) + len(follower.missing)
         self.status.behind_bytes = 0 if has_all else bytes_after(self._journal, self._written)
         self.status.behind_s = 0.0 if has_all else max(0.0, (self._clock.time_ns() - self._oldest_ns) / 1e9)
         record_sink_behind(self.name, self.status.behind_bytes, self.status.behind_s)

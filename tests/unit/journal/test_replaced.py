@@ -140,7 +140,9 @@ def test_files_that_are_merged_while_they_are_read_are_read_on_in_the_merged_one
         if name == "verify":
             patch.setattr(Path, "read_bytes", lambda path: (merge_first(path), read_bytes(path))[1])
         else:
-            patch.setattr(partitions.pq, "ParquetFile", lambda path: (merge_first(path), open_file(path))[1])
+            patch.setattr(
+                partitions.pq, "ParquetFile", lambda path, **how: (merge_first(path), open_file(path, **how))[1]
+            )
         assert read(folder) == EVERYTHING
     assert len(opened) == begun + 1
     assert len(list(folder.rglob("*.parquet"))) == 1
