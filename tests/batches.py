@@ -9,10 +9,11 @@ from typing import Any
 import pyarrow as pa
 
 from raven._core import BarSpec
-from raven.journal.schema import SCHEMAS
+from raven.journal.schema import SCHEMAS, type_name
 from raven.journal.tables import table_of
 from raven.ports import SinkBatch
 from raven.records import BarQuality, Kind
+from raven.topics import DataType
 
 MS = 1_000_000
 START_NS = 1_700_000_000_000 * MS
@@ -105,10 +106,12 @@ def gaps(count: int, **words: Any) -> SinkBatch:
     return batch("gaps", Kind.GAP, count, columns | words)
 
 
-def bars(count: int, **words: Any) -> SinkBatch:
-    """Bars of one minute, one after the other."""
+ONE_MINUTE = BarSpec("time", [60.0])
+
+
+def bars(count: int, *, spec: BarSpec = ONE_MINUTE, symbol: str = "BTCUSDT", **words: Any) -> SinkBatch:
+    """Bars, one a minute, each of a hundred trades."""
     opens = [START_NS // MS + number * 60_000 for number in range(count)]
-    rule = dict(zip(("rule", *(f"parameter_{n}" for n in range(8))), BarSpec("time", [60.0]).words, strict=True))
     columns = {
         "exchange_ns": [(one + 59_999) * MS for one in opens],
         "id": [100 * (number + 1) for number in range(count)],
@@ -124,18 +127,48 @@ def bars(count: int, **words: Any) -> SinkBatch:
         "quote_volume_high": 0,
         "buy_ticks": 60,
         "sell_ticks": 40,
-        "theta": struct.unpack("<q", struct.pack("<d", 20.0))[0],
+        "theta": bits(20.0),
         "threshold": 0,
         "first_trade_id": [100 * number + 1 for number in range(count)],
         "last_trade_id": [100 * (number + 1) for number in range(count)],
         "gap_count": 0,
-        "quality": int(BarQuality.COMPLETE),
-        **rule,
+        "quality": quality(),
+        **dict(zip(("rule", *(f"parameter_{number}" for number in range(8))), spec.words, strict=True)),
     }
-    return batch("time_bars", Kind.BAR, count, columns | words)
+    name = type_name(Kind.BAR, DataType(spec.data_type))
+    return batch(name, Kind.BAR, count, columns | words, symbol=symbol)
 
 
-EVERY_TYPE = {one.__name__: one for one in (trades, quotes, books, candles, fundings, liquidations, gaps)}
+def tick_bars(count: int, **words: Any) -> SinkBatch:
+    """Bars of ten trades each, which all happened in one millisecond."""
+    ids = {
+        "first_trade_id": [10 * number + 1 for number in range(count)],
+        "last_trade_id": [10 * number + 10 for number in range(count)],
+    }
+    times = {"open_time_ms": START_NS // MS, "close_time_ms": START_NS // MS}
+    return bars(count, **({"spec": BarSpec("tick", [10.0])} | ids | times | words))
+
+
+def vpin_bars(count: int, **words: Any) -> SinkBatch:
+    """Bars that one large print was split into."""
+    parts = [quality(part=number) for number in range(count)]
+    ids = {"first_trade_id": 7, "last_trade_id": 7, "quality": parts}
+    return tick_bars(count, **({"spec": BarSpec("vpin", [0.5, 50.0])} | ids | words))
+
+
+def bits(double: float) -> int:
+    """Return a double as the word of a record."""
+    word: int = struct.unpack("<q", struct.pack("<d", double))[0]
+    return word
+
+
+def quality(revision: int = 0, *, complete: bool = True, part: int = 0) -> int:
+    """Return the word of a bar that says so."""
+    return revision << 32 | part << 8 | (BarQuality.COMPLETE if complete else 0)
+
+
+_MAKERS = (trades, quotes, books, candles, fundings, liquidations, gaps, bars, tick_bars, vpin_bars)
+EVERY_TYPE = {one.__name__: one for one in _MAKERS}
 """One function per type; each takes the number of records first."""
 
 

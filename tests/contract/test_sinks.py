@@ -11,13 +11,15 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 import pytest
-from tests.batches import EVERY_TYPE, START_NS, candles, trades
+from tests.batches import EVERY_TYPE, START_NS, bars, candles, quality, tick_bars, trades, vpin_bars
 from tests.servers.influx import InfluxServer, require_influxd
 from tests.servers.postgres import PostgresServer, folder_for_postgres, skip_without_postgres
 from tests.servers.process import free_port
 from tests.servers.questdb import QuestdbServer, require_questdb
 
+from raven._core import BarSpec
 from raven.errors import DatabaseConnection, NetworkTimeout
 from raven.ports import Sink, SinkBatch
 from raven.registry import SINKS, load
@@ -35,8 +37,18 @@ class Kind:
     """Rows of a type."""
     price: Callable[[Any], str]
     """Price of the only trade."""
+    revisions: Callable[[Any, str], list[int]]
+    """Revisions of the bars of a type, lowest first."""
+    wholes: Callable[[Any, str], list[bool]]
+    """Whether the bars of a type are complete."""
     nobody: Callable[[int], str]
     """Address of a port where nobody is, with a password in it."""
+
+
+def questdb_rows(server: QuestdbServer, name: str) -> list[dict[str, Any]]:
+    """Return the rows of a table when all that it was sent is in it."""
+    server.count(name)
+    return server.query(f'SELECT * FROM "{name}"')
 
 
 KINDS = {
@@ -46,6 +58,8 @@ KINDS = {
         lambda server: server.query('DROP DATABASE "market_data"'),
         lambda server, name: server.count(name),
         lambda server: repr(server.query('SELECT "price" FROM "trades"')[0]["price"]),
+        lambda server, name: sorted(row["revision"] for row in server.query(f'SELECT "revision" FROM "{name}"')),
+        lambda server, name: [row["complete"] for row in server.query(f'SELECT "complete" FROM "{name}"')],
         lambda port: f"http://raven:nevermore@127.0.0.1:{port}",
     ),
     "questdb": Kind(
@@ -54,6 +68,8 @@ KINDS = {
         lambda server: server.query("DROP ALL TABLES"),
         lambda server, name: server.count(name),
         lambda server: server.count("trades") and server.query("SELECT price FROM trades")[0]["price"],
+        lambda server, name: sorted(row["revision"] for row in questdb_rows(server, name)),
+        lambda server, name: [row["complete"] for row in questdb_rows(server, name)],
         lambda port: f"http://raven:nevermore@127.0.0.1:{port}",
     ),
     "timescale": Kind(
@@ -62,8 +78,16 @@ KINDS = {
         lambda server: server.query("DROP SCHEMA IF EXISTS raven CASCADE"),
         lambda server, name: int(server.query(f"SELECT count(*) FROM raven.{name}")[0]),
         lambda server: server.query("SELECT price FROM raven.trades")[0],
+        lambda server, name: [int(row) for row in server.query(f"SELECT revision FROM raven.{name} ORDER BY 1")],
+        lambda server, name: [row == "t" for row in server.query(f"SELECT complete FROM raven.{name}")],
         lambda port: f"postgresql://raven:nevermore@127.0.0.1:{port}/postgres",
     ),
+}
+
+
+ORDERS = [(0, 1, 2), (2, 1, 0), (1, 2, 0)]
+BAR_SPECS = {
+    kind: BarSpec(kind, [0.5 + number for number, _ in enumerate(parameters)]) for kind, parameters in BarSpec.kinds()
 }
 
 
@@ -77,6 +101,9 @@ class Database:
 
     def count(self, name: str) -> int:
         return KINDS[self.name].count(self.server, name)
+
+    def revisions(self, name: str) -> list[int]:
+        return KINDS[self.name].revisions(self.server, name)
 
 
 @pytest.fixture(scope="module", params=sorted(KINDS))
@@ -146,6 +173,75 @@ async def test_a_candle_that_comes_again_replaces_the_old_one(database: Database
         await database.sink.write(candles(3, close=close, recv_ns=START_NS + close))
 
     assert database.count("candles_1m") == 3
+
+
+@pytest.mark.parametrize("kind", BAR_SPECS)
+async def test_bars_of_every_kind_are_kept_once(database: Database, kind: str) -> None:
+    batch = bars(60, spec=BAR_SPECS[kind])
+
+    for one in (cut(batch, 0, 30), batch, batch):
+        await database.sink.write(one)
+
+    assert batch.type == f"{kind}_bars"
+    assert database.count(batch.type) == 60
+
+
+async def test_bars_that_open_in_one_millisecond_all_stay_and_so_do_bars_of_other_rules(database: Database) -> None:
+    for ticks in (10.0, 20.0):
+        await database.sink.write(tick_bars(500, spec=BarSpec("tick", [ticks])))
+
+    assert database.count("tick_bars") == 1_000
+
+
+@pytest.mark.parametrize("order", ORDERS)
+@pytest.mark.parametrize("make", [bars, tick_bars, vpin_bars])
+async def test_of_a_bar_the_highest_revision_stays_in_whatever_order_they_come(
+    database: Database, make: Callable[..., SinkBatch], order: tuple[int, ...]
+) -> None:
+    for revision in order:
+        await database.sink.write(make(2, quality=[quality(revision, part=part) for part in range(2)]))
+    await database.sink.open()
+    for revision in order:
+        await database.sink.write(make(1, quality=quality(revision)))
+
+    assert database.revisions(make(1).type) == [2, 2]
+
+
+@pytest.mark.parametrize("order", ORDERS)
+async def test_of_a_bar_that_is_in_a_batch_several_times_the_highest_revision_stays(
+    database: Database, order: tuple[int, ...]
+) -> None:
+    of_one = [bars(1, quality=quality(revision)).records for revision in (*order, 0)]
+    of_others = [bars(3, quality=quality(revision), symbol=symbol).records for revision, symbol in ((1, "A"), (0, "A"))]
+
+    await database.sink.write(SinkBatch("time_bars", pa.concat_tables([*of_one, *of_others])))
+
+    assert database.revisions("time_bars") == [1, 1, 1, 2]
+
+
+async def test_a_correction_that_begins_and_ends_with_other_trades_replaces_the_bar_of_the_clock(
+    database: Database,
+) -> None:
+    await database.sink.write(bars(1))
+    await database.sink.write(bars(1, first_trade_id=0, last_trade_id=101, id=101, quality=quality(1)))
+
+    assert database.revisions("time_bars") == [1]
+
+
+async def test_a_whole_bar_is_not_replaced_by_a_part_of_it_with_the_same_revision(database: Database) -> None:
+    for revision, complete in ((0, True), (0, False), (1, False), (1, True), (1, False)):
+        await database.sink.write(bars(1, quality=quality(revision, complete=complete), recv_ns=START_NS + revision))
+
+    assert database.count("time_bars") == 1
+    assert KINDS[database.name].wholes(database.server, "time_bars") == [True]
+
+
+async def test_a_correction_finds_the_bar_of_a_symbol_with_a_strange_name(database: Database) -> None:
+    for symbol in ("1000PEPE USDT", "币安", "a%b", "a,b=c", "back\\slash"):
+        for revision in (1, 0):
+            await database.sink.write(tick_bars(1, symbol=symbol, quality=quality(revision)))
+
+    assert database.revisions("tick_bars") == [1] * 5
 
 
 async def test_a_price_comes_back_as_it_was_sent(database: Database) -> None:

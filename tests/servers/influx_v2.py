@@ -1,4 +1,4 @@
-"""The write endpoint of InfluxDB 2, so far as a writer meets it: token, organisation, bucket, limits and refusals.
+"""InfluxDB 2, so far as a writer meets it: token, organisation, bucket, limits, refusals, and the queries of 1.x.
 
 With a real InfluxDB 1.x behind it, that one parses, checks and stores; alone, it keeps the lines that it was sent.
 What InfluxDB 2 does beyond that (Flux, tasks, its own storage) is not here: no test of ours has met a real one.
@@ -43,6 +43,8 @@ class InfluxV2:
         """Fields by series and time, when nothing is behind: a point that comes again replaces itself."""
         self.writes = 0
         self.encodings: set[str] = set()
+        self.may_read = True
+        """Whether the token is one that may also read."""
         self._behind = behind
         self._runner: web.AppRunner | None = None
         self.url = ""
@@ -51,6 +53,7 @@ class InfluxV2:
         """Listen."""
         app = web.Application(client_max_size=1 << 30)
         app.add_routes([web.get("/ping", self._ping), web.post("/api/v2/write", self._write)])
+        app.add_routes([web.get("/query", self._query)])
         self._runner = web.AppRunner(app, auto_decompress=False, shutdown_timeout=0.1)
         await self._runner.setup()
         site = web.TCPSite(self._runner, "127.0.0.1", 0)
@@ -80,6 +83,20 @@ class InfluxV2:
             return refusal
         answer = await self._keep(gzip.decompress(body) if encoding == "gzip" else body)
         return _error(scripted.status, "scripted", scripted.message, scripted.headers) if scripted else answer
+
+    async def _query(self, request: web.Request) -> web.Response:
+        if request.headers.get("Authorization") != f"Token {self.token}" or not self.may_read:
+            return _error(401, "unauthorized", "unauthorized access")
+        if request.query.get("db") != self.bucket:
+            return _error(404, "not found", "no dbrp mapping found")
+        if self._behind is None:
+            return web.json_response({"results": [{"statement_id": 0}]})
+        params = dict(request.query) | {"db": self._behind.database}
+        async with (
+            aiohttp.ClientSession() as session,
+            session.get(f"{self._behind.url}/query", params=params) as answer,
+        ):
+            return web.Response(body=await answer.read(), content_type="application/json", status=answer.status)
 
     def _refusal(self, request: web.Request) -> web.Response | None:
         if request.headers.get("Authorization") != f"Token {self.token}":

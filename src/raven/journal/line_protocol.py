@@ -20,12 +20,14 @@ __all__ = [
     "Field",
     "Lines",
     "decimal_text",
+    "float_field",
     "has_more_digits_than_a_double",
     "integer",
     "levels_text",
     "lines",
     "parts_of",
     "quoted",
+    "tag_text",
 ]
 
 _TEXT = pa.string()
@@ -122,11 +124,22 @@ def _tag(name: str, values: pa.Array) -> pa.Array:
     return pc.fill_null(pc.take(pa.array(spelled, _TEXT), encoded.indices), "")
 
 
+def tag_text(values: pa.Array) -> pa.Array:
+    """Return strings as a database has them that got them as tags.
+
+    Control characters cannot stand in a line and a backslash would escape what follows it: both are written like the
+    bytes of a URL, and for that to be unambiguous so is the percent sign.
+    """
+    encoded = values if pa.types.is_dictionary(values.type) else values.dictionary_encode()
+    return pc.take(pa.array([_safe(value) for value in encoded.dictionary.to_pylist()], _TEXT), encoded.indices)
+
+
+def _safe(value: str) -> str:
+    return "".join(f"%{ord(char):02X}" if char in "%\\\x7f" or char < " " else char for char in value)
+
+
 def _escaped(value: str) -> str:
-    # Control characters cannot stand in a line and a backslash would escape what follows it: both are written like the
-    # bytes of a URL, and for that to be unambiguous so is the percent sign.
-    safe = "".join(f"%{ord(char):02X}" if char in "%\\\x7f" or char < " " else char for char in value)
-    return safe.replace(",", "\\,").replace("=", "\\=").replace(" ", "\\ ")
+    return _safe(value).replace(",", "\\,").replace("=", "\\=").replace(" ", "\\ ")
 
 
 def quoted(values: pa.Array) -> Field:
@@ -142,6 +155,11 @@ def integer(values: pa.Array) -> Field:
     if pa.types.is_timestamp(values.type):
         values = values.cast(pa.timestamp("ns", tz=values.type.tz)).cast(pa.int64())
     return Field(values.cast(_TEXT), "i")
+
+
+def float_field(values: pa.Array) -> Field:
+    """Return doubles as the values of a field; what is no number is left out."""
+    return Field(pc.if_else(pc.is_finite(values), values.cast(_TEXT), None))
 
 
 def decimal_text(values: pa.Array) -> pa.Array:

@@ -94,7 +94,7 @@ _BAR = {
     "first_trade_id": "of the venue",
     "last_trade_id": "of the venue",
     "interval": "`1m`; for other kinds the kind and its parameters",
-    "part": "where one print ended several bars, which of them it is, from 0; else 0",
+    "part": "how many bars its first trade was in before it: above 0 only where prints are split",
     "complete": "whether it began and ended by its rule and no trade is missing",
     "warming_up": "whether the rule's averages are still more configured than seen",
     "gap_count": "trades that may be missing",

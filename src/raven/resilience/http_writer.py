@@ -18,7 +18,7 @@ import aiohttp
 
 from raven.errors import ConfigurationError, DatabaseConnection, DataValidation, NetworkTimeout, RateLimited, RavenError
 
-__all__ = ["MAX_BODY_BYTES", "HttpWriter", "Refused", "basic_authorization"]
+__all__ = ["MAX_BODY_BYTES", "Forbidden", "HttpWriter", "Refused", "basic_authorization"]
 
 CONNECT_TIMEOUT_S = 5.0
 ANSWER_TIMEOUT_S = 30.0
@@ -39,6 +39,10 @@ class Refused(DataValidation):
     def __init__(self, message: str, words: str) -> None:
         super().__init__(message)
         self.words = words
+
+
+class Forbidden(DatabaseConnection):
+    """The database does not let us, or does not have what we ask for (401, 403, 404, 405): a person must act."""
 
 
 class _TooLarge(Exception):
@@ -179,7 +183,8 @@ class HttpWriter:
             self._on_refusal(Refused(message, words))
             return
         advice = self._advice.get(status, "")
-        raise DatabaseConnection(f"{message}; {advice}" if advice else message)
+        kind = Forbidden if status in (401, 403, 404, 405) else DatabaseConnection
+        raise kind(f"{message}; {advice}" if advice else message)
 
     def _where(self, path: str) -> str:
         return f"{self._name}: {self._address}{path}"

@@ -3,13 +3,17 @@
 InfluxDB knows a point by measurement, tags and time, and a later point replaces an earlier one. Most trades share their
 millisecond with another, so the digits of a time that the exchange does not fill are made from the record's own number:
 no two records meet in one point, and the same record always comes to the same one.
+
+What comes later replaces, whatever its revision: so before bars are written, those that are there are asked for theirs.
 """
 
 from __future__ import annotations
 
 import asyncio
+import json
 import re
 from collections.abc import Mapping
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,21 +25,25 @@ from raven.journal.line_protocol import (
     book_fields,
     columns_of,
     decimal_text,
+    float_field,
     has_more_digits_than_a_double,
     integer,
     lines,
     parts_of,
     quoted,
+    tag_text,
 )
+from raven.journal.revisions import BAR_TYPES, RANK, newest, stretches
 from raven.observe import get_logger
 from raven.ports import SinkBatch
-from raven.resilience.http_writer import MAX_BODY_BYTES, HttpWriter, Refused, basic_authorization
+from raven.resilience.http_writer import MAX_BODY_BYTES, Forbidden, HttpWriter, Refused, basic_authorization
 
 __all__ = ["InfluxSink", "influx_lines"]
 
 log = get_logger("sinks")
 
-_TAGS = ("venue", "symbol", "side", "data_type", "reason")
+_TAGS = ("venue", "symbol", "side", "data_type", "reason", "interval", "part")
+_BAR_TAGS = ("venue", "symbol", "interval", "part")
 # The point's own time, the ways in which a run of the server numbers its records, and what is written in other words.
 _NO_FIELDS = (
     *_TAGS,
@@ -78,6 +86,7 @@ class InfluxSink:
         elif username:
             headers["Authorization"] = basic_authorization(username, password)
         self._database = "" if token else database
+        self._is_blind = False
         if token:
             self._path, self._params = "/api/v2/write", {"org": org, "bucket": bucket, "precision": "ns"}
             advice = {
@@ -115,7 +124,9 @@ class InfluxSink:
 
     async def write(self, batch: SinkBatch) -> None:
         """Write a batch; the answer to a body means that InfluxDB has synced it."""
-        # Of one bar the last state must win.
+        if batch.type in BAR_TYPES and len(batch.records):
+            batch = await self._without_older(batch)
+        # Of one candle the last state must win.
         in_order = "open_time" in batch.records.column_names
         for part in parts_of(batch):
             text = await asyncio.to_thread(influx_lines, part)
@@ -124,6 +135,65 @@ class InfluxSink:
     async def close(self) -> None:
         """Close the connections."""
         await self._writer.close()
+
+    async def _without_older(self, batch: SinkBatch) -> SinkBatch:
+        """Leave out what counts less than what is there, or than what else is in the batch."""
+        states = await asyncio.to_thread(_states, batch)
+        present = await self._present(batch.type, states["time"])
+        return SinkBatch(batch.type, batch.records.filter(newest(states, _POINT, present)))
+
+    async def _present(self, record_type: str, times: pa.ChunkedArray) -> pa.Table | None:
+        """Return the states of the bars around these times; None when their user may only write."""
+        select = f'SELECT "revision", "complete", "recv_ns" FROM "{record_type}"'  # noqa: S608 - a type of ours
+        by = ", ".join(f'"{name}"' for name in _BAR_TAGS)
+        query = "; ".join(
+            f"{select} WHERE time >= {first} AND time <= {last} GROUP BY {by}" for first, last in stretches(times)
+        )
+        database = self._database or self._params["bucket"]
+        try:
+            answer = await self._writer.ask("GET", "/query", {"db": database, "q": query, "epoch": "ns"})
+        except Forbidden as error:
+            if not self._is_blind:
+                log.warning("influx does not say which bars it has", why=error.message, next="what comes last stays")
+            self._is_blind = True
+            return None
+        return await asyncio.to_thread(_states_in, answer)
+
+
+_POINT = (*_BAR_TAGS, "time")
+
+
+def _states(batch: SinkBatch) -> pa.Table:
+    """Return what InfluxDB knows each bar of a batch by, and how much it counts."""
+    columns = _tagged(columns_of(batch.records))
+    tags = {name: tag_text(columns[name]) for name in _BAR_TAGS}
+    return pa.table(
+        tags
+        | {"time": _point_times(batch.type, columns), "revision": columns["revision"], "complete": columns["complete"]}
+        | {"recv_time": columns["recv_time"].cast(pa.int64())}
+    )
+
+
+def _states_in(answer: bytes) -> pa.Table:
+    """Return the same of the answer to a query."""
+    found: dict[str, list[Any]] = {name: [] for name in _STATE.names}
+    for result in json.loads(answer)["results"]:
+        if "error" in result:
+            raise DatabaseConnection(f"influx: it does not say which bars it has: {result['error']}")
+        for series in result.get("series", ()):
+            # A point without these is not ours.
+            rows = [row for row in series["values"] if None not in row]
+            for name, values in zip(("time", *RANK), zip(*rows, strict=True), strict=False):
+                found[name] += values
+            for name in _BAR_TAGS:
+                found[name] += [series["tags"][name]] * len(rows)
+    return pa.table(found, schema=_STATE)
+
+
+_STATE = pa.schema(
+    [(name, pa.string()) for name in _BAR_TAGS]
+    + [("time", pa.int64()), ("revision", pa.int64()), ("complete", pa.bool_()), ("recv_time", pa.int64())]
+)
 
 
 def _judge(refusal: Refused) -> None:
@@ -138,16 +208,26 @@ def _judge(refusal: Refused) -> None:
 
 def influx_lines(batch: SinkBatch) -> Lines:
     """Return a batch as lines: the measurement is its type."""
-    columns = columns_of(batch.records)
+    columns = _tagged(columns_of(batch.records))
     tags = {name: columns[name] for name in _TAGS if name in columns}
     return lines(batch.type, tags, _fields(columns), _point_times(batch.type, columns))
+
+
+def _tagged(columns: dict[str, pa.Array]) -> dict[str, pa.Array]:
+    """Return columns in which the number of a part is the text of a tag; nearly all are 0, and have no such tag."""
+    if "part" not in columns:
+        return columns
+    part = columns["part"]
+    return columns | {"part": pc.if_else(pc.equal(part, 0), "", part.cast(pa.string()))}
 
 
 def _point_times(record_type: str, columns: Mapping[str, pa.Array]) -> pa.Array:
     """Return the time of each point, ns since 1970."""
     if "open_time" in columns:
         # A bar that comes again, changed, is meant to replace the old one.
-        return columns["open_time"].cast(pa.timestamp("ns", tz="UTC")).cast(pa.int64())
+        opened = columns["open_time"].cast(pa.timestamp("ns", tz="UTC")).cast(pa.int64())
+        has_others = record_type in BAR_TYPES and record_type != "time_bars"
+        return pc.add(opened, _remainder(columns["first_trade_id"], _MS)) if has_others else opened
     times = columns["exchange_time"].cast(pa.int64())
     numbers = _numbers(record_type, columns)
     is_whole_ms = pc.equal(_remainder(times, _MS), 0)
@@ -174,10 +254,13 @@ def _remainder(values: pa.Array, divisor: int) -> pa.Array:
 def _fields(columns: Mapping[str, pa.Array]) -> dict[str, Field]:
     fields: dict[str, Field] = {}
     exact: dict[str, pa.Array] = {}
+    # What stands in a point stays there unless a later one says otherwise.
+    is_replaced = "open_time" in columns
     for name, column in columns.items():
         if name in _NO_FIELDS:
             continue
-        values = pc.if_else(pc.equal(column, 0), None, column) if name in _ONLY_IF_NOT_ZERO else column
+        is_left_out = name in _ONLY_IF_NOT_ZERO and not is_replaced
+        values = pc.if_else(pc.equal(column, 0), None, column) if is_left_out else column
         if len(values) and values.null_count == len(values):
             continue
         kind = values.type
@@ -186,13 +269,15 @@ def _fields(columns: Mapping[str, pa.Array]) -> dict[str, Field]:
             fields[name], exact[name] = Field(text), text
         elif pa.types.is_boolean(kind):
             fields[name] = Field(pc.if_else(values, "t", "f"))
+        elif pa.types.is_floating(kind):
+            fields[name] = float_field(values)
         elif pa.types.is_integer(kind) or pa.types.is_timestamp(kind):
             fields["recv_ns" if name == "recv_time" else name] = integer(values)
         else:
             fields[name] = quoted(values)
     if "bid_prices" in columns:
         fields |= book_fields(columns)
-    return fields | _exact_field(exact, always="open_time" in columns)
+    return fields | _exact_field(exact, always=is_replaced)
 
 
 def _exact_field(texts: Mapping[str, pa.Array], *, always: bool) -> dict[str, Field]:

@@ -1,20 +1,23 @@
 """QuestDB 9.2 and later: lines over HTTP into a table per type. docs/how-to/connect-questdb.md has the columns.
 
 Prices and quantities are its DECIMAL, so no digit is lost. Each table has keys, and a row that comes again replaces
-itself (DEDUP UPSERT KEYS).
+itself (DEDUP UPSERT KEYS). It does so whatever its revision: before bars are written, those that are there are asked
+for theirs.
 """
 
 from __future__ import annotations
 
 import asyncio
 import json
+import time
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raven.errors import DatabaseConnection
+from raven.errors import DatabaseConnection, NetworkTimeout
 from raven.journal.line_protocol import (
     BOOK_NUMBERS,
     Field,
@@ -22,11 +25,14 @@ from raven.journal.line_protocol import (
     book_fields,
     columns_of,
     decimal_text,
+    float_field,
     integer,
     lines,
     parts_of,
     quoted,
+    tag_text,
 )
+from raven.journal.revisions import BAR_TYPES, RANK, bar_key, newest, stretches
 from raven.observe import get_logger
 from raven.ports import SinkBatch
 from raven.resilience.http_writer import MAX_BODY_BYTES, HttpWriter
@@ -36,7 +42,7 @@ __all__ = ["QuestdbSink", "questdb_lines", "table_statement"]
 log = get_logger("sinks")
 
 # Few different values: these become SYMBOLs.
-_SYMBOLS = ("venue", "symbol", "side", "data_type", "reason", "run")
+_SYMBOLS = ("venue", "symbol", "side", "data_type", "reason", "interval", "run")
 _LISTS = ("bid_prices", "bid_quantities", "ask_prices", "ask_quantities")
 # What tells records of one symbol and moment apart, by type; for all others it is the run and its sequence.
 _KEYS: Mapping[str, tuple[str, ...]] = {
@@ -46,6 +52,8 @@ _KEYS: Mapping[str, tuple[str, ...]] = {
     "gaps": ("data_type", "reason", "count", "first_id", "last_id", "sequence", "run"),
 }
 _OTHER_KEYS = ("sequence", "run")
+# How often the write-ahead log is looked at while it is applied.
+_APPLYING_S = 0.02
 _NUMBER = "DECIMAL(38,18)"
 _ADVICE = {
     400: "Raven needs QuestDB 9.2 or later",
@@ -60,6 +68,7 @@ class QuestdbSink:
 
     def __init__(self, url: str, *, answer_timeout_s: float = 30.0) -> None:
         self._writer = HttpWriter("questdb", url, advice=_ADVICE, answer_timeout_s=answer_timeout_s)
+        self._answer_timeout_s = answer_timeout_s
         self._tables: set[str] = set()
 
     async def open(self) -> None:
@@ -75,7 +84,9 @@ class QuestdbSink:
         if batch.type not in self._tables:
             await self._prepare(batch)
             self._tables.add(batch.type)
-        # Of one bar the last state must win.
+        if batch.type in BAR_TYPES and len(batch.records):
+            batch = await self._without_older(batch)
+        # Of one candle the last state must win.
         in_order = "open_time" in batch.records.column_names
         for part in parts_of(batch):
             text = await asyncio.to_thread(questdb_lines, part)
@@ -94,6 +105,31 @@ class QuestdbSink:
         for name in columns.keys() - names:
             await self._sql(f'ALTER TABLE "{batch.type}" ADD COLUMN IF NOT EXISTS "{name}" {columns[name]}')
 
+    async def _without_older(self, batch: SinkBatch) -> SinkBatch:
+        """Leave out what counts less than what is there, or than what else is in the batch."""
+        key = bar_key(batch.type)
+        states = await asyncio.to_thread(_states, batch.records, key)
+        await self._applied(batch.type)
+        rows = []
+        for first, last in stretches(states["open_time"]):
+            rows += (await self._sql(_present(batch.type, states.schema, first, last))).get("dataset", ())
+        columns = zip(*rows, strict=True) if rows else ([] for _ in states.schema)
+        present = pa.table([pa.array(column, field.type) for column, field in zip(columns, states.schema, strict=True)],
+                           schema=states.schema)  # fmt: skip
+        return SinkBatch(batch.type, batch.records.filter(newest(states, key, present)))
+
+    async def _applied(self, table: str) -> None:
+        """Wait until what is in the write-ahead log of a table can be read."""
+        until = time.monotonic() + self._answer_timeout_s
+        # A type of ours.
+        waiting = f"SELECT suspended FROM wal_tables() WHERE name = '{table}' AND sequencerTxn <> writerTxn"  # noqa: S608
+        while rows := (await self._sql(waiting)).get("dataset"):
+            if rows[0][0]:
+                raise DatabaseConnection(f"questdb has suspended the table {table}; it is resumed when Raven connects")
+            if time.monotonic() > until:
+                raise NetworkTimeout(f"questdb has not applied its log of {table} in {self._answer_timeout_s:g} s")
+            await asyncio.sleep(_APPLYING_S)
+
     async def _sql(self, statement: str) -> dict[str, Any]:
         said = await self._writer.ask("GET", "/exec", {"query": statement})
         try:
@@ -103,18 +139,46 @@ class QuestdbSink:
         return answer if isinstance(answer, dict) else {}
 
 
+def _states(records: pa.Table, key: tuple[str, ...]) -> pa.Table:
+    """Return what QuestDB knows bars by, and how much each counts; times in ns since 1970."""
+    columns = columns_of(records.select([*key, *RANK]))
+    return pa.table({name: _state(values) for name, values in columns.items()})
+
+
+def _state(values: pa.Array) -> pa.Array:
+    if pa.types.is_timestamp(values.type):
+        return values.cast(pa.timestamp("ns", tz="UTC")).cast(pa.int64())
+    return values if pa.types.is_boolean(values.type) or pa.types.is_integer(values.type) else tag_text(values)
+
+
+def _present(table: str, states: pa.Schema, first_ns: int, last_ns: int) -> str:
+    """Return the query for the states of the bars that opened in a stretch of time."""
+    named = ", ".join(f'cast("{name}" AS long)' if name.endswith("_time") else f'"{name}"' for name in states.names)
+    return (
+        f'SELECT {named} FROM "{table}"'  # noqa: S608 - a type of ours
+        f" WHERE open_time >= '{_iso(first_ns)}' AND open_time <= '{_iso(last_ns)}'"
+    )
+
+
+def _iso(time_ns: int) -> str:
+    # Bars open at a millisecond.
+    return datetime.fromtimestamp(time_ns / 1e9, UTC).isoformat(timespec="milliseconds")[:23] + "Z"
+
+
 def table_statement(record_type: str, schema: pa.Schema) -> str:
     """Return the statement that creates the table of a type, unless it is there."""
     return _create(record_type, _columns(schema))
 
 
 def _create(record_type: str, columns: Mapping[str, str]) -> str:
-    time = next(iter(columns))
-    keys = () if time == "open_time" else _KEYS.get(record_type, _OTHER_KEYS)
+    timestamp = next(iter(columns))
+    keys = () if timestamp == "open_time" else _KEYS.get(record_type, _OTHER_KEYS)
+    if record_type in BAR_TYPES:
+        keys = tuple(name for name in bar_key(record_type) if name not in (timestamp, "venue", "symbol"))
     named = ", ".join(f'"{name}" {kind}' for name, kind in columns.items())
-    key = ", ".join(f'"{name}"' for name in (time, "venue", "symbol", *keys))
+    key = ", ".join(f'"{name}"' for name in (timestamp, "venue", "symbol", *keys))
     return (
-        f'CREATE TABLE IF NOT EXISTS "{record_type}" ({named}) TIMESTAMP("{time}") PARTITION BY DAY WAL '
+        f'CREATE TABLE IF NOT EXISTS "{record_type}" ({named}) TIMESTAMP("{timestamp}") PARTITION BY DAY WAL '
         f"DEDUP UPSERT KEYS({key})"
     )
 
@@ -131,12 +195,12 @@ def _columns(schema: pa.Schema) -> dict[str, str]:
 def questdb_lines(batch: SinkBatch) -> Lines:
     """Return a batch as lines for the table of its type."""
     columns = columns_of(batch.records)
-    time = _time_column(batch.records.column_names)
+    timestamp = _time_column(batch.records.column_names)
     symbols = {name: columns[name] for name in _SYMBOLS if name in columns}
-    fields = {name: _field(values) for name, values in columns.items() if name not in (*_SYMBOLS, *_LISTS, time)}
+    fields = {name: _field(values) for name, values in columns.items() if name not in (*_SYMBOLS, *_LISTS, timestamp)}
     if "bid_prices" in columns:
         fields |= book_fields(columns, "d")
-    times = columns[time].cast(pa.timestamp("ns", tz="UTC"))
+    times = columns[timestamp].cast(pa.timestamp("ns", tz="UTC"))
     return lines(batch.type, symbols, fields, times.cast(pa.int64()))
 
 
@@ -154,6 +218,8 @@ def _column_type(name: str, kind: pa.DataType) -> str:
         return "TIMESTAMP_NS"
     if pa.types.is_boolean(kind):
         return "BOOLEAN"
+    if pa.types.is_floating(kind):
+        return "DOUBLE"
     return "LONG" if pa.types.is_integer(kind) else "VARCHAR"
 
 
@@ -165,4 +231,6 @@ def _field(values: pa.Array) -> Field:
         return Field(pc.if_else(values, "t", "f"))
     if pa.types.is_timestamp(kind):
         return Field(integer(values).text, "n")
+    if pa.types.is_floating(kind):
+        return float_field(values)
     return integer(values) if pa.types.is_integer(kind) else quoted(values)

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pyarrow as pa
 import pytest
-from tests.batches import EVERY_TYPE, MS, START_NS, books, candles, quotes, trades
+from tests.batches import EVERY_TYPE, MS, START_NS, bars, bits, books, candles, quality, quotes, tick_bars, trades
 from tests.servers.influx import InfluxServer, require_influxd
 from tests.servers.influx_v2 import InfluxV2
 
@@ -82,6 +82,38 @@ async def test_a_bar_that_is_rewritten_has_its_last_state(sink: InfluxSink, infl
 
     rows = influx_server.query('SELECT "close" FROM "candles_1m"')
     assert [(row["time"], row["close"]) for row in rows] == [(START_NS, 0.3)]
+
+
+async def test_a_bar_reads_back_with_what_made_it(sink: InfluxSink, influx_server: InfluxServer) -> None:
+    await sink.write(bars(1, theta=bits(-0.1), quality=quality(3, complete=False), gap_count=2))
+
+    (row,) = influx_server.query('SELECT * FROM "time_bars"')
+    assert row == {
+        "time": START_NS, "venue": "binance_futures", "symbol": "BTCUSDT", "interval": "1m",
+        "open": 61800.0, "high": 61810.0, "low": 61790.0, "close": 61805.0, "volume": 12.345, "buy_volume": 6.0,
+        "sell_volume": 6.345, "quote_volume": 762921.0001, "buy_ticks": 60, "sell_ticks": 40, "theta": -0.1,
+        "threshold": 0.0, "first_trade_id": 1, "last_trade_id": 100, "id": 100, "complete": False, "warming_up": False,
+        "gap_count": 2, "revision": 3, "close_time": START_NS + 59_999 * MS, "recv_ns": START_NS + 3 * MS, "flags": 0,
+        "exact": "",
+    }  # fmt: skip
+
+
+async def test_bars_of_one_millisecond_have_its_time(sink: InfluxSink, influx_server: InfluxServer) -> None:
+    await sink.write(tick_bars(3))
+
+    times = [row["time"] for row in influx_server.query('SELECT "close" FROM "tick_bars"')]
+    assert times == [START_NS + 1, START_NS + 11, START_NS + 21]
+
+
+async def test_a_correction_of_a_bar_of_last_year_is_found_beside_bars_of_today(
+    sink: InfluxSink, influx_server: InfluxServer
+) -> None:
+    last_year = START_NS // MS - 365 * 86_400_000
+    await sink.write(bars(2, quality=quality(2), open_time_ms=[last_year, START_NS // MS]))
+
+    await sink.write(bars(2, quality=quality(1), open_time_ms=[last_year, START_NS // MS]))
+
+    assert [row["revision"] for row in influx_server.query('SELECT "revision" FROM "time_bars"')] == [2, 2]
 
 
 async def test_a_book_reads_back_level_by_level(sink: InfluxSink, influx_server: InfluxServer) -> None:
@@ -255,6 +287,24 @@ async def test_with_a_token_the_endpoint_of_influxdb_2_is_used(
 
     assert influx_server.count("trades") == 10_000
     assert v2.encodings == {"gzip" if compressed else "identity"}
+    await sink.close()
+
+
+async def test_bars_replace_lower_revisions_in_influxdb_2_too_if_the_token_may_read(
+    v2: InfluxV2, influx_server: InfluxServer, capsys: pytest.CaptureFixture[str]
+) -> None:
+    sink = InfluxSink(v2.url, token=v2.token, org=v2.org, bucket=v2.bucket)
+    for revision in (1, 0):
+        await sink.write(bars(1, quality=quality(revision)))
+    kept = influx_server.query('SELECT "revision" FROM "time_bars"')
+
+    v2.may_read = False
+    for revision in (3, 2):
+        await sink.write(bars(1, quality=quality(revision)))
+
+    assert [row["revision"] for row in kept] == [1]
+    assert [row["revision"] for row in influx_server.query('SELECT "revision" FROM "time_bars"')] == [2]
+    assert capsys.readouterr().out.count("influx does not say which bars it has") == 1
     await sink.close()
 
 

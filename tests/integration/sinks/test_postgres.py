@@ -11,7 +11,7 @@ from decimal import Decimal
 import asyncpg
 import pyarrow as pa
 import pytest
-from tests.batches import EVERY_TYPE, START_NS, batch, books, candles, gaps, trades
+from tests.batches import EVERY_TYPE, START_NS, bars, batch, bits, books, candles, gaps, quality, tick_bars, trades
 from tests.servers.postgres import PostgresServer
 
 from raven.errors import ConfigurationError, DatabaseConnection, DataValidation, NetworkTimeout
@@ -97,6 +97,37 @@ async def test_of_a_candle_the_newest_state_stays(sink: PostgresSink, postgres_s
     await sink.write(both)
     await sink.write(candles(1))
     assert postgres_server.query("SELECT close, sequence FROM raven.candles_1m") == ["61809.9|2"]
+
+
+async def test_a_bar_keeps_every_digit(sink: PostgresSink, postgres_server: PostgresServer) -> None:
+    # 2**64 * 3 + 1 in ten thousandths: more than a double, and more than one word.
+    await sink.write(bars(1, quote_volume=1, quote_volume_high=3, close=12_345_678_901_234_567, theta=bits(0.1)))
+    columns = "quote_volume, close, sell_volume, theta, interval, part, first_trade_id, complete, revision"
+    assert postgres_server.query(f"SELECT {columns} FROM raven.time_bars") == [
+        f"{Decimal(3 * 2**64 + 1).scaleb(-4)}|1234567890123456.7|6.345|0.1|1m|0|1|t|0"
+    ]
+
+
+async def test_a_large_batch_of_bars_with_their_corrections_is_taken_in_any_order(
+    sink: PostgresSink, postgres_server: PostgresServer
+) -> None:
+    first, corrected = tick_bars(12_000), tick_bars(12_000, quality=quality(1))
+    backwards = pa.concat_tables([corrected.records, first.records]).take(list(range(23_999, -1, -1)))
+    await sink.write(SinkBatch("tick_bars", backwards.slice(0, 18_000)))
+    await sink.write(SinkBatch("tick_bars", backwards))
+    await sink.write(first)
+    assert postgres_server.query("SELECT revision, count(*) FROM raven.tick_bars GROUP BY 1") == ["1|12000"]
+
+
+async def test_two_writers_of_the_same_bars_leave_the_highest_revision(
+    sink: PostgresSink, postgres_server: PostgresServer
+) -> None:
+    sinks = [PostgresSink(postgres_server.url) for _ in range(4)]
+    batches = [tick_bars(3_000, quality=quality(revision)) for revision in (2, 0, 3, 1)]
+    await asyncio.gather(*(one.write(batch) for one, batch in zip(sinks, batches, strict=True)))
+    assert postgres_server.query("SELECT revision, count(*) FROM raven.tick_bars GROUP BY 1") == ["3|3000"]
+    for one in sinks:
+        await one.close()
 
 
 async def test_a_symbol_may_be_called_anything(sink: PostgresSink, postgres_server: PostgresServer) -> None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import pytest
-from tests.batches import EVERY_TYPE, START_NS, candles, trades
+from tests.batches import EVERY_TYPE, START_NS, bars, bits, candles, quality, trades
 from tests.servers.questdb import QuestdbServer, require_questdb
 
 from raven.errors import DatabaseConnection, DataValidation, NetworkTimeout
@@ -75,6 +75,51 @@ async def test_a_bar_that_is_rewritten_has_its_last_state(sink: QuestdbSink, ser
 
     assert server.count("candles_1m") == 1
     assert Decimal(server.query('SELECT close FROM "candles_1m"')[0]["close"]) == Decimal("61800.2")
+
+
+async def test_a_bar_keeps_every_digit(sink: QuestdbSink, server: QuestdbServer) -> None:
+    await sink.write(bars(1, quote_volume=1, quote_volume_high=3, theta=bits(0.1), quality=quality(complete=False)))
+    server.count("time_bars")
+
+    (row,) = server.query("SELECT quote_volume, theta, interval, complete, close_time FROM time_bars")
+    assert Decimal(row["quote_volume"]) == Decimal(3 * 2**64 + 1).scaleb(-4)
+    assert row | {"quote_volume": ""} == {
+        "quote_volume": "", "theta": 0.1, "interval": "1m", "complete": False,
+        "close_time": "2023-11-14T22:14:19.999000000Z",
+    }  # fmt: skip
+
+
+async def test_a_lower_revision_does_not_replace_what_waits_in_the_log(
+    sink: QuestdbSink, server: QuestdbServer
+) -> None:
+    many = bars(2_000, quality=quality(1))
+    await sink.write(many)
+    await sink.write(bars(2_000))
+
+    assert server.count("time_bars") == 2_000
+    assert server.query("SELECT DISTINCT revision FROM time_bars") == [{"revision": 1}]
+
+
+async def test_bars_wait_while_their_table_is_suspended(tmp_path: Path) -> None:
+    require_questdb()
+    server = QuestdbServer(tmp_path / "questdb", more="dev.mode.enabled=true")
+    server.start()
+    sink = QuestdbSink(server.url)
+    try:
+        await sink.write(bars(1))
+        assert server.count("time_bars") == 1
+        server.query("ALTER TABLE time_bars SUSPEND WAL WITH 28, 'no space left'")
+        await sink.write(bars(2))
+
+        with pytest.raises(DatabaseConnection, match="suspended the table time_bars"):
+            await sink.write(bars(3))
+        await sink.open()
+        await sink.write(bars(3))
+
+        assert server.count("time_bars") == 3
+    finally:
+        await sink.close()
+        server.stop()
 
 
 @pytest.mark.parametrize("symbol", ["A B", "A,B", "A=B", "A\\", "A\nB", "ÜΩ測", 'A"B'])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from decimal import Decimal
 
 import pyarrow as pa
@@ -11,12 +12,14 @@ from tests.batches import books
 from raven.journal.line_protocol import (
     Field,
     decimal_text,
+    float_field,
     has_more_digits_than_a_double,
     integer,
     levels_text,
     lines,
     parts_of,
     quoted,
+    tag_text,
 )
 
 DECIMAL = pa.decimal128(38, 18)
@@ -80,6 +83,21 @@ def test_names_with_special_characters_stay_one_tag_and_stay_apart() -> None:
         "m,symbol=A\\ B", "m,symbol=A\\,B", "m,symbol=A\\=B", "m,symbol=Ünï",
         "m,symbol=A%0AB", "m,symbol=A%5C", "m,symbol=A%250AB", "m",
     ]  # fmt: skip
+
+
+def test_doubles_are_written_so_that_they_come_back_and_nothing_where_there_is_no_number() -> None:
+    numbers = [0.1, -1e-7, 1e300, 20.0, math.pi]
+    text = float_field(pa.array([*numbers, math.nan, math.inf])).text.to_pylist()
+
+    assert [float(one) for one in text[:5]] == numbers
+    assert text[5:] == [None, None]
+
+
+def test_a_tag_comes_back_as_its_text_says() -> None:
+    names = ["BTCUSDT", "a b,c=d", "100%", "back\\slash", "line\nbreak", ""]
+
+    assert tag_text(pa.array(names)).to_pylist() == ["BTCUSDT", "a b,c=d", "100%25", "back%5Cslash", "line%0Abreak", ""]
+    assert tag_text(pa.array(names).dictionary_encode()).to_pylist() == tag_text(pa.array(names)).to_pylist()
 
 
 def test_text_in_fields_is_escaped() -> None:

@@ -14,7 +14,7 @@ from tests.servers.process import free_port
 
 from raven.errors import ConfigurationError, DatabaseConnection, DataValidation, NetworkTimeout, RateLimited
 from raven.resilience import http_writer
-from raven.resilience.http_writer import HttpWriter, Refused
+from raven.resilience.http_writer import Forbidden, HttpWriter, Refused
 
 LINES = b"".join(b"m f=%di %d\n" % (number, number) for number in range(100))
 
@@ -84,8 +84,8 @@ async def test_what_is_sent_is_taken(writer: HttpWriter, database: Database) -> 
 @pytest.mark.parametrize(
     ("status", "error"),
     [
-        (301, DatabaseConnection), (400, Refused), (401, DatabaseConnection), (403, DatabaseConnection),
-        (404, DatabaseConnection), (422, Refused), (429, RateLimited), (500, DatabaseConnection),
+        (301, DatabaseConnection), (400, Refused), (401, Forbidden), (403, Forbidden),
+        (404, Forbidden), (405, Forbidden), (422, Refused), (429, RateLimited), (500, DatabaseConnection),
         (502, DatabaseConnection), (503, DatabaseConnection), (504, DatabaseConnection), (507, DatabaseConnection),
     ],
 )  # fmt: skip

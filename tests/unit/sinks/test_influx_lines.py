@@ -5,7 +5,21 @@ from __future__ import annotations
 from decimal import Decimal
 
 import pytest
-from tests.batches import EVERY_TYPE, MS, START_NS, books, candles, gaps, quotes, trades
+from tests.batches import (
+    EVERY_TYPE,
+    MS,
+    START_NS,
+    bars,
+    bits,
+    books,
+    candles,
+    gaps,
+    quality,
+    quotes,
+    tick_bars,
+    trades,
+    vpin_bars,
+)
 
 from raven.ports import SinkBatch
 from raven.sinks.influx import influx_lines
@@ -71,6 +85,37 @@ def test_a_bar_that_comes_again_replaces_itself() -> None:
 
     assert points(first) == points(rewritten) == [("candles_1m,symbol=BTCUSDT,venue=binance_futures", START_NS)]
     assert fields(written(rewritten)[0])["close"] == "61809.9"
+
+
+def test_a_corrected_bar_of_the_clock_is_the_same_point_whichever_trades_it_begins_and_ends_with() -> None:
+    corrected = bars(1, first_trade_id=0, last_trade_id=101, quality=quality(1))
+
+    assert points(corrected) == points(bars(1))
+    assert points(bars(1)) == [("time_bars,interval=1m,symbol=BTCUSDT,venue=binance_futures", START_NS)]
+
+
+def test_bars_of_one_millisecond_differ_by_their_first_trade_and_those_of_one_print_by_their_part() -> None:
+    assert points(tick_bars(2, last_trade_id=77)) == [
+        ("tick_bars,interval=tick_10,symbol=BTCUSDT,venue=binance_futures", START_NS + number) for number in (1, 11)
+    ]
+    assert points(vpin_bars(2)) == [
+        (f"vpin_bars,interval=vpin_0.5_50,{part}symbol=BTCUSDT,venue=binance_futures", START_NS + 7)
+        for part in ("", "part=1,")
+    ]
+
+
+def test_what_replaces_a_bar_says_everything_also_that_nothing_is_to_be_said() -> None:
+    one, other = written(bars(2, flags=[4, 0], theta=[bits(1e300), bits(-0.25)]))
+
+    assert fields(one).keys() == fields(other).keys()
+    assert (fields(one)["flags"], fields(other)["flags"]) == ("4i", "0i")
+    assert (float(fields(one)["theta"]), fields(other)["theta"]) == (1e300, "-0.25")
+
+
+def test_what_is_no_number_is_left_out() -> None:
+    (line,) = written(bars(1, theta=bits(float("nan")), threshold=bits(float("inf"))))
+
+    assert not {"theta", "threshold"} & fields(line).keys()
 
 
 def test_gaps_that_the_journal_found_have_points_of_their_own() -> None:

@@ -48,6 +48,8 @@ def test_a_book_has_its_best_levels_and_all_of_them() -> None:
         ("trades", '"exchange_time", "venue", "symbol", "id"'),
         ("quotes", '"exchange_time", "venue", "symbol", "sequence", "run"'),
         ("candles", '"open_time", "venue", "symbol"'),
+        ("bars", '"open_time", "venue", "symbol", "interval"'),
+        ("tick_bars", '"open_time", "venue", "symbol", "interval", "first_trade_id", "part"'),
         ("liquidations", '"exchange_time", "venue", "symbol", "sequence", "run"'),
     ],
 )

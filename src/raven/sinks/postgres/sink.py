@@ -82,7 +82,7 @@ class PostgresSink:
         try:
             async with Judging():
                 await self._prepare_days(first, batch, table)
-                if table.newest_wins or not await self._copy(batch, table):
+                if table.is_often_replaced or not await self._copy(batch, table):
                     await self._merge(first, batch, table)
         except DataValidation:
             raise
@@ -133,16 +133,17 @@ class PostgresSink:
     async def _merge(self, connection: asyncpg.Connection, batch: SinkBatch, table: Table) -> None:
         key, columns = ", ".join(table.key), ", ".join(table.columns)
         others = [name for name in table.columns if name not in table.key]
-        newer = f"DO UPDATE SET {', '.join(f'{name} = EXCLUDED.{name}' for name in others)}"
-        newer += f" WHERE EXCLUDED.recv_time >= {batch.type}.recv_time"
+        best_first = [f"{name} DESC" for name in table.rank]
+        newer = f"DO UPDATE SET {', '.join(f'{name} = EXCLUDED.{name}' for name in others)} WHERE"
+        newer += f" ({_of('EXCLUDED', table.rank)}) > ({_of(batch.type, table.rank)})"
         async with connection.transaction():
             await connection.execute(f"CREATE TEMPORARY TABLE staging (LIKE raven.{batch.type}) ON COMMIT DROP")
             await connection.copy_to_table("staging", columns=list(table.columns), source=_pieces(batch, table))
             # Every name is one of TABLES.
             await connection.execute(
                 f"INSERT INTO raven.{batch.type} ({columns})"  # noqa: S608
-                f" SELECT DISTINCT ON ({key}) {columns} FROM staging ORDER BY {key}, recv_time DESC"
-                f" ON CONFLICT ({key}) {newer if table.newest_wins else 'DO NOTHING'}"
+                f" SELECT DISTINCT ON ({key}) {columns} FROM staging ORDER BY {', '.join((key, *best_first))}"
+                f" ON CONFLICT ({key}) {newer if table.rank else 'DO NOTHING'}"
             )
 
     async def _prepare_days(self, connection: asyncpg.Connection, batch: SinkBatch, table: Table) -> None:
@@ -166,6 +167,10 @@ class PostgresSink:
                     # A clock was wrong when these came. Those of that day go on to stand with them.
                     log.warning("a day has no partition of its own: records of it are in the default one", table=name)
                 self._partitions.add(name)
+
+
+def _of(record: str, columns: tuple[str, ...]) -> str:
+    return ", ".join(f"{record}.{name}" for name in columns)
 
 
 async def _pieces(batch: SinkBatch, table: Table) -> AsyncIterator[bytes]:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from raven.journal.revisions import BAR_TYPES, RANK, bar_key
+
 __all__ = ["TABLES", "Table"]
 
 
@@ -17,8 +19,11 @@ class Table:
     """What makes a record one of its kind."""
     time: str = "exchange_time"
     """What it is partitioned by, day by day."""
-    newest_wins: bool = False
-    """A record with the key of another replaces it if it arrived later; else the first stays."""
+    rank: tuple[str, ...] = ()
+    """A record with the key of another replaces it if it is greater in the first of these columns in which they differ;
+    without any the first stays."""
+    is_often_replaced: bool = False
+    """Nearly every record has the key of another."""
 
 
 _HEAD = {"venue": "text", "symbol": "text", "exchange_time": "timestamptz", "recv_time": "timestamptz", "id": "bigint"}
@@ -40,7 +45,15 @@ _CANDLES = _table(
     | {"interval_s": "bigint", "ticks": "bigint", "closed": "boolean"},
     ("venue", "symbol", "open_time"),
     time="open_time",
-    newest_wins=True,
+    rank=("recv_time",),
+    is_often_replaced=True,
+)
+_BAR = (
+    {"open_time": "timestamptz", "close_time": "timestamptz"}
+    | _numbers("open", "high", "low", "close", "volume", "buy_volume", "sell_volume", "quote_volume")
+    | {"buy_ticks": "bigint", "sell_ticks": "bigint", "theta": "double precision", "threshold": "double precision"}
+    | {"first_trade_id": "bigint", "last_trade_id": "bigint", "interval": "text", "part": "bigint"}
+    | {"complete": "boolean", "warming_up": "boolean", "gap_count": "bigint", "revision": "bigint"}
 )
 TABLES = {
     "trades": _table(
@@ -67,5 +80,5 @@ TABLES = {
         | {"repaired": "boolean"},
         ("venue", "symbol", "exchange_time", "data_type", "reason", "run", "sequence"),
     ),
-}
+} | {name: _table(_BAR, bar_key(name), time="open_time", rank=RANK) for name in BAR_TYPES}
 """By `SinkBatch.type`."""
