@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import fcntl
 import hashlib
-import json
 import os
 import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from raven import __version__
 from raven.errors import DataValidation
@@ -49,7 +49,28 @@ class Backup:
     copied: int
     """Bytes that were copied."""
     records: int
-    """Records in segments; those in Parquet are checked by checksum."""
+    """Records in it."""
+    damage: Sequence[str] = ()
+    """What was damaged in the journal before it was backed up."""
+    kept: Sequence[Path] = ()
+    """Configuration that was there and stayed."""
+
+
+class _File(msgspec.Struct, frozen=True):
+    bytes: int
+    sha256: str
+
+
+class _About(msgspec.Struct, frozen=True):
+    """What stands in `backup.json`."""
+
+    raven: str
+    made: str
+    files: dict[str, _File]
+
+    @property
+    def size(self) -> int:
+        return sum(file.bytes for file in self.files.values())
 
 
 def back_up(
@@ -61,16 +82,101 @@ def back_up(
     configuration: Sequence[Path] = (),
     progress: Progress = lambda what, done, of: None,
 ) -> Backup:
-    """Make a backup and read it back. Safe while the server writes.
+    """Make a backup and read it back. Safe while the server writes. What is damaged is backed up as it is, and told.
 
-    Raises: DataValidation when there is no journal, a backup of this name exists, or the copy is not sound; OSError.
+    Raises: DataValidation when there is no journal or a backup of this name exists; OSError.
     """
+    if name != Path(name).name or name.startswith("."):
+        raise DataValidation(f"{name!r} is no name for a backup: expected one without / and without a dot in front")
     target, unfinished = into / name, into / f".{name}.unfinished"
     if target.exists():
         raise DataValidation(f"{target} exists; a backup is never overwritten: choose another name")
     if not segments_in(journal) and not parquet_folder(journal).exists():
         raise DataValidation(f"{journal}: no journal there; expected files named like 0000000001.segment")
     shutil.rmtree(unfinished, ignore_errors=True)
+    try:
+        copied = _copy(unfinished, journal, letters, configuration, progress)
+        sums = _checksums(unfinished, progress)
+        verdict = verify_journal(unfinished / _JOURNAL)
+        about = _About(__version__, datetime.now(UTC).isoformat(timespec="seconds"), sums)
+        (unfinished / MANIFEST).write_bytes(msgspec.json.format(msgspec.json.encode(about), indent=1) + b"\n")
+        _sync_all(unfinished)
+        unfinished.rename(target)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    return _made(target, about, verdict, copied)
+
+
+def restore(
+    backup: Path,
+    *,
+    journal: Path,
+    letters: Path,
+    configuration: Path,
+    force: bool = False,
+    progress: Progress = lambda what, done, of: None,
+) -> Backup:
+    """Put a backup where the server looks for it. What is there already is moved aside with `force`, never removed.
+
+    Nothing changes before everything was copied and read back. Configuration that is there stays without `force`.
+    Raises: DataValidation when the backup is damaged, something is there already, or the journal is in use; OSError.
+    """
+    # On the disk that they really are on, whatever links to them.
+    journal, letters, configuration = journal.resolve(), letters.resolve(), configuration.resolve()
+    about = _about(backup)
+    damaged = [name for name, entry in about.files.items() if _sum(backup / name) != entry.sha256]
+    if damaged:
+        raise DataValidation(f"{backup / damaged[0]} is not what was backed up; {len(damaged)} file(s) are damaged")
+    _refuse_if_in_use(journal)
+    aside = f".before-{datetime.now(UTC):%Y%m%dT%H%M%S}"
+    for path in (journal, letters):
+        if not force and path.exists() and not (path.is_dir() and not any(path.iterdir())):
+            raise DataValidation(f"{path} exists; --force moves it aside (to {path.name}{aside})")
+    staged = {path: path.with_name(f".{path.name}.unfinished") for path in (journal, letters, configuration)}
+    places = {_JOURNAL: staged[journal], _LETTERS: staged[letters], _CONFIG: staged[configuration]}
+    try:
+        staged[journal].mkdir(parents=True, exist_ok=True)
+        for number, name in enumerate(about.files):
+            kind, *rest = Path(name).parts
+            target = places[kind].joinpath(*rest)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(backup / name, target)
+            progress("restoring", number + 1, len(about.files))
+        verdict = verify_journal(staged[journal])
+        for path in places.values():
+            _sync_all(path)
+        # The write-ahead log of other dead letters must not meet these.
+        for path in (journal, letters, *(letters.with_name(letters.name + end) for end in ("-wal", "-shm"))):
+            if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+                path.rename(path.with_name(_aside(path, letters, aside)))
+        _put(staged[journal], journal)
+        if staged[letters].exists():
+            staged[letters].replace(letters)
+        kept = _put_configuration(staged[configuration], configuration, aside, force=force)
+    finally:
+        for path in staged.values():
+            shutil.rmtree(path, ignore_errors=True)
+            with suppress(OSError):
+                path.unlink()
+    return replace(_made(backup, about, verdict, about.size), kept=kept)
+
+
+def list_backups(into: Path) -> list[tuple[str, str, int]]:
+    """Return name, time and size in bytes of every backup in a folder that can be read, oldest first."""
+    found = []
+    for path in into.glob(f"*/{MANIFEST}"):
+        with suppress(DataValidation):
+            about = _about(path.parent)
+            found.append((path.parent.name, about.made, about.size))
+    return sorted(found, key=lambda one: one[1])
+
+
+# --- inside ---------------------------------------------------------------------------------------------
+
+
+def _copy(unfinished: Path, journal: Path, letters: Path, configuration: Sequence[Path], progress: Progress) -> int:
+    """Copy or link everything into a folder; return the bytes copied."""
     (unfinished / _JOURNAL).mkdir(parents=True)
     copied = 0
     with _no_compaction(journal):
@@ -96,68 +202,44 @@ def back_up(
         if path.is_file():
             (unfinished / _CONFIG).mkdir(exist_ok=True)
             shutil.copyfile(path, unfinished / _CONFIG / path.name)
-    sums = _checksums(unfinished, progress)
-    verdict = _check(unfinished / _JOURNAL)
-    about = {"raven": __version__, "made": datetime.now(UTC).isoformat(timespec="seconds"), "files": sums}
-    (unfinished / MANIFEST).write_text(json.dumps(about, indent=1) + "\n")
-    _sync_all(unfinished)
-    unfinished.rename(target)
-    records = sum(topic.records for topic in verdict.topics) if verdict else 0
-    return Backup(target, len(sums), sum(entry["bytes"] for entry in sums.values()), copied, records)
+    return copied
 
 
-def restore(
-    backup: Path,
-    *,
-    journal: Path,
-    letters: Path,
-    configuration: Path,
-    force: bool = False,
-    progress: Progress = lambda what, done, of: None,
-) -> Backup:
-    """Put a backup where the server looks for it. What is there already is moved aside with `force`, never removed.
+def _made(folder: Path, about: _About, verdict: Verdict, copied: int) -> Backup:
+    records = sum(topic.records for topic in verdict.topics)
+    damage = [str(one) for one in (*verdict.damage, *verdict.problems)]
+    return Backup(folder, len(about.files), about.size, copied, records, damage)
 
-    Raises: DataValidation when the backup is damaged, something is there already, or the journal is in use; OSError.
-    """
-    about = _about(backup)
-    damaged = [name for name, entry in about["files"].items() if _sum(backup / name) != entry["sha256"]]
-    if damaged:
-        raise DataValidation(f"{backup / damaged[0]} is not what was backed up; {len(damaged)} file(s) are damaged")
-    _refuse_if_in_use(journal)
-    aside = f".before-{datetime.now(UTC):%Y%m%dT%H%M%S}"
-    for path in (journal, letters):
-        if path.exists() and not (path.is_dir() and not any(path.iterdir())):
+
+def _aside(path: Path, letters: Path, aside: str) -> str:
+    """Return the name under which something is moved aside; that of a write-ahead log goes with its database."""
+    end = path.name.removeprefix(letters.name)
+    return f"{letters.name}{aside}{end}" if end in ("-wal", "-shm") else path.name + aside
+
+
+def _put(staged: Path, target: Path) -> None:
+    """Let a folder take its place, which is empty or not there."""
+    try:
+        staged.replace(target)
+    except OSError:
+        # The place is a disk of its own.
+        for path in staged.iterdir():
+            shutil.move(path, target / path.name)
+
+
+def _put_configuration(staged: Path, folder: Path, aside: str, *, force: bool) -> list[Path]:
+    """Put files where they belong; return those that others kept out."""
+    kept = []
+    for path in sorted(staged.glob("*")):
+        target = folder / path.name
+        if target.exists() and target.read_bytes() != path.read_bytes():
             if not force:
-                raise DataValidation(f"{path} exists; --force moves it aside (to {path.name}{aside})")
-            path.rename(path.with_name(path.name + aside))
-    copied = 0
-    for number, name in enumerate(about["files"]):
-        source = backup / name
-        kind, *rest = Path(name).parts
-        target = {_JOURNAL: journal.joinpath(*rest), _LETTERS: letters, _CONFIG: configuration.joinpath(*rest)}[kind]
-        if kind == _CONFIG and target.exists() and not force:
-            continue
-        target.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = target.with_name(f".{target.name}.unfinished")
-        shutil.copyfile(source, unfinished)
-        unfinished.replace(target)
-        copied += target.stat().st_size
-        progress("restoring", number + 1, len(about["files"]))
-    verdict = _check(journal)
-    records = sum(topic.records for topic in verdict.topics) if verdict else 0
-    return Backup(backup, len(about["files"]), copied, copied, records)
-
-
-def list_backups(into: Path) -> list[tuple[str, str, int]]:
-    """Return name, time and size in bytes of every backup in a folder, oldest first."""
-    found = []
-    for path in sorted(into.glob(f"*/{MANIFEST}")):
-        about = _about(path.parent)
-        found.append((path.parent.name, about["made"], sum(entry["bytes"] for entry in about["files"].values())))
-    return sorted(found, key=lambda one: one[1])
-
-
-# --- inside ---------------------------------------------------------------------------------------------
+                kept.append(target)
+                continue
+            target.rename(target.with_name(target.name + aside))
+        folder.mkdir(parents=True, exist_ok=True)
+        path.replace(target)
+    return kept
 
 
 def _link(source: Path, target: Path) -> int:
@@ -171,11 +253,11 @@ def _link(source: Path, target: Path) -> int:
     return 0
 
 
-def _checksums(folder: Path, progress: Progress) -> dict[str, dict[str, Any]]:
+def _checksums(folder: Path, progress: Progress) -> dict[str, _File]:
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     sums = {}
     for number, path in enumerate(files):
-        sums[str(path.relative_to(folder))] = {"bytes": path.stat().st_size, "sha256": _sum(path)}
+        sums[str(path.relative_to(folder))] = _File(path.stat().st_size, _sum(path))
         progress("reading back", number + 1, len(files))
     return sums
 
@@ -191,22 +273,19 @@ def _sum(path: Path) -> str:
     return digest.hexdigest()
 
 
-def _check(journal: Path) -> Verdict | None:
-    """Read the segments of a journal record by record. Raises: DataValidation when one is damaged."""
-    if not segments_in(journal):
-        return None
-    verdict = verify_journal(journal)
-    if verdict.damage:
-        raise DataValidation(f"{verdict.damage[0]}; the journal it comes from has the same damage: ravenctl verify")
-    return verdict
-
-
-def _about(backup: Path) -> dict[str, Any]:
+def _about(backup: Path) -> _About:
+    """Read what a backup has. Raises: DataValidation when it is none, or what it says makes no sense."""
     try:
-        about: dict[str, Any] = json.loads((backup / MANIFEST).read_text())
-    except FileNotFoundError:
+        about = msgspec.json.decode((backup / MANIFEST).read_bytes(), type=_About)
+    except (FileNotFoundError, NotADirectoryError):
         known = ", ".join(name for name, _, _ in list_backups(backup.parent)) if backup.name else ""
         raise DataValidation(f"{backup} is no backup; there are: {known or 'none'}") from None
+    except (msgspec.MsgspecError, UnicodeError) as error:
+        raise DataValidation(f"{backup / MANIFEST} cannot be read ({error}); take another backup") from None
+    for name in about.files:
+        kind, *rest = Path(name).parts or ("",)
+        if kind not in (_JOURNAL, _LETTERS, _CONFIG) or ".." in rest:
+            raise DataValidation(f"{backup / MANIFEST} names {name!r}, which belongs nowhere; take another backup")
     return about
 
 
@@ -227,7 +306,8 @@ def _no_compaction(journal: Path) -> Iterator[None]:
 
 
 def _refuse_if_in_use(journal: Path) -> None:
-    with suppress(FileNotFoundError), (journal / "journal.lock").open("a") as lock:
+    # Without a lock, or a folder for it, nobody writes.
+    with suppress(FileNotFoundError, NotADirectoryError), (journal / "journal.lock").open("r") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
@@ -235,7 +315,7 @@ def _refuse_if_in_use(journal: Path) -> None:
 
 
 def _sync_all(folder: Path) -> None:
-    for path in [folder, *folder.rglob("*")]:
+    for path in [folder, *folder.rglob("*")] if folder.exists() else []:
         handle = os.open(path, os.O_RDONLY)
         try:
             os.fsync(handle)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -50,6 +51,7 @@ def backup(
         )  # fmt: skip
     mib, copied = done.size / 2**20, done.copied / 2**20
     typer.echo(f"{done.folder}: {done.files} files, {mib:,.1f} MiB ({copied:,.1f} MiB copied), read back and whole")
+    _tell_damage(done.damage)
     typer.echo(f"restore it with: ravenctl restore {chosen}" + ("" if into == DEFAULT_BACKUPS else f" --from {into}"))
 
 
@@ -74,4 +76,14 @@ def restore(
             backups / name, journal=folder, letters=letters, configuration=config, force=force,
             progress=lambda what, at, of: progress.update(task, description=what, completed=at, total=of),
         )  # fmt: skip
-    typer.echo(f"{folder}: {done.files} files, {done.size / 2**20:,.1f} MiB restored and whole")
+    size = done.size / 2**20
+    typer.echo(f"{folder}: {done.files} files, {size:,.1f} MiB, {done.records:,} records restored and whole")
+    for path in done.kept:
+        typer.secho(f"{path} is another one and stays; --force moves it aside", fg="yellow", err=True)
+    _tell_damage(done.damage)
+
+
+def _tell_damage(damage: Sequence[str]) -> None:
+    """What was broken before is backed up as it is: the rest of it is worth having."""
+    for one in damage:
+        typer.secho(f"damaged already in the journal: {one}", fg="yellow", err=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -146,3 +147,109 @@ def test_a_damaged_backup_is_not_restored(house: House) -> None:
 def test_what_is_no_backup_is_said_with_those_there_are(house: House) -> None:
     house.ctl("backup", "first")
     assert "is no backup; there are: first" in house.ctl("restore", "frist", code=1)
+
+
+@pytest.mark.parametrize(
+    "content", ["{garbage", "[]", '{"files": 1}', '{"raven": "1", "made": "", "files": {"a": 1}}', ""]
+)
+def test_a_backup_that_says_nonsense_of_itself_is_named_and_hides_no_others(house: House, content: str) -> None:
+    house.ctl("backup", "first")
+    house.ctl("backup", "broken")
+    (house.backups / "broken" / "backup.json").write_text(content)
+    assert "broken/backup.json cannot be read" in house.ctl("restore", "broken", code=1)
+    assert "there are: first" in house.ctl("restore", "frist", code=1)
+
+
+def test_a_backup_that_would_write_elsewhere_is_refused(house: House) -> None:
+    house.ctl("backup", "first")
+    about = house.backups / "first" / "backup.json"
+    about.write_text(about.read_text().replace('"config/default.toml"', '"config/../../evil.toml"'))
+    assert "which belongs nowhere" in house.ctl("restore", "first", "--force", code=1)
+
+
+@pytest.mark.parametrize("name", ["a/b", "..", ".hidden", "/tmp/x"])
+def test_a_name_that_is_a_path_is_refused(house: House, name: str) -> None:
+    assert "is no name for a backup" in house.ctl("backup", name, code=1)
+
+
+def test_a_backup_that_failed_leaves_nothing(house: House) -> None:
+    house.letters.write_bytes(b"not a database, but longer than its head would have to be" * 20)
+    assert "file is not a database" in house.ctl("backup", "first", code=1)
+    assert list(house.backups.iterdir()) == []
+
+
+def test_a_file_where_the_journal_belongs_is_told_and_moved_aside(house: House, tmp_path: Path) -> None:
+    house.ctl("backup", "first")
+    house.journal = tmp_path / "file"
+    house.journal.write_text("mine")
+    house.letters = tmp_path / "letters"
+    assert "--force moves it aside" in house.ctl("restore", "first", code=1)
+    house.ctl("restore", "first", "--force")
+    assert len(ids(house.journal)) == 350
+    assert [path.read_text() for path in tmp_path.glob("file.before-*")] == ["mine"]
+
+
+def test_a_restore_that_fails_half_way_changes_nothing(
+    house: House, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    house.ctl("backup", "first")
+    house.publish(351, 10)
+    house.running.close()
+    before = sorted(path.name for path in house.journal.parent.iterdir())
+    copied: list[Path] = []
+
+    def full_disk(source: Path, target: Path) -> None:
+        copied.append(target)
+        if len(copied) == 3:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        target.write_bytes(Path(source).read_bytes())
+
+    with monkeypatch.context() as patch:
+        patch.setattr("raven.ctl.backup.shutil.copyfile", full_disk)
+        assert "No space left on device" in house.ctl("restore", "first", "--force", code=1)
+    assert sorted(path.name for path in house.journal.parent.iterdir()) == before
+    assert len(ids(house.journal)) == 360
+    house.open()
+
+
+def test_the_log_of_other_dead_letters_does_not_meet_those_that_come_back(house: House, tmp_path: Path) -> None:
+    house.ctl("backup", "first")
+    house.running.close()
+    other = DeadLetterQueue(tmp_path / "other")
+    other.put("influx", "ETHUSDT 7", "no", b"x" * 5_000)
+    # As a crash leaves them: what was written last is in the log only.
+    for end in ("", "-wal"):
+        house.letters.with_name(house.letters.name + end).write_bytes((tmp_path / f"other{end}").read_bytes())
+    other.close()
+
+    house.ctl("restore", "first", "--force")
+
+    for path, keys in (
+        (house.letters, ["BTCUSDT 1"]),
+        (next(house.letters.parent.glob("*.before-*[0-9]")), ["ETHUSDT 7"]),
+    ):
+        queue = DeadLetterQueue(path)
+        assert [letter.key for letter in queue.letters()] == keys
+        queue.close()
+    house.open()
+
+
+def test_configuration_that_is_there_stays_or_is_moved_aside(house: House, tmp_path: Path) -> None:
+    house.ctl("backup", "first")
+    house.journal, house.letters = tmp_path / "new" / "journal", tmp_path / "new" / "letters"
+    mine = house.config / "default.toml"
+    mine.write_text("# mine")
+    assert "default.toml is another one and stays" in house.ctl("restore", "first")
+    assert mine.read_text() == "# mine"
+    house.ctl("restore", "first", "--force")
+    assert mine.read_text() == "[server]\nport = 1\n"
+    assert [path.read_text() for path in house.config.glob("default.toml.before-*")] == ["# mine"]
+
+
+def test_what_is_damaged_is_backed_up_as_it_is_and_told(house: House, tmp_path: Path) -> None:
+    (path, *_) = house.journal.rglob("*.parquet")
+    path.write_bytes(path.read_bytes()[:-50])
+    assert "damaged already in the journal" in house.ctl("backup", "first")
+    house.journal, house.letters = tmp_path / "new" / "journal", tmp_path / "new" / "letters"
+    assert "damaged already in the journal" in house.ctl("restore", "first")
+    assert len(ids(house.journal)) == 250
