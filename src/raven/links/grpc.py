@@ -238,8 +238,8 @@ class GrpcLink:
         """
         while self._heartbeats_due < _HEARTBEATS_MISSED:
             await self._clock.sleep(_HEARTBEAT_S)
-            # Before the first question the upstream has not been told to send any.
-            self._heartbeats_due += any(wish.asked for wish in self._wishes.values())
+            # The upstream sends them with what it has granted; a refusal alone is followed by silence.
+            self._heartbeats_due += any(wish.asked and not wish.trouble for wish in self._wishes.values())
         raise NetworkTimeout(f"no sign of it for {_HEARTBEATS_MISSED * _HEARTBEAT_S:g} s")
 
     async def _ask_for_all(self, former: str) -> None:
@@ -292,7 +292,7 @@ class GrpcLink:
             # It was to come on the lost connection and nothing came: what that would have been, nobody knows.
             self._inlet.mark_unknown(topic.venue, topic.symbol, topic.data_type, self._clock.time_ns())
         # From now on the upstream may hold it, whatever becomes of the answer.
-        wish.asked, wish.trouble = (client_id, wish.depth), ""
+        wish.asked = (client_id, wish.depth)
         answer = await self._ask(
             "Subscribe",
             wire.SubscribeRequest(
@@ -308,6 +308,7 @@ class GrpcLink:
         if topic.name not in answer.subscribed_topics:
             names = ", ".join(answer.subscribed_topics)
             raise DataValidation(f"{self._settings.address} knows {topic} as {names}; ask for it by that symbol")
+        wish.trouble = ""
 
     async def _unsubscribe(self, wish: _Wish, client_id: str) -> None:
         topic, wish.asked, wish.trouble = wish.topic, None, ""
@@ -369,6 +370,9 @@ async def _read(call: Any) -> Any:
 async def _why(call: Any) -> str:
     """Return the status of a call that has ended, in words."""
     code, details = await call.code(), await call.details()
+    if details and "; last error: " in details:
+        # What precedes the reason is the address and another code.
+        details = details.rpartition(": ")[2]
     return f"{code.name}: {details}" if details else str(code.name)
 
 

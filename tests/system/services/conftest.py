@@ -21,6 +21,7 @@ from raven.app.services import SERVICES, port_path
 from raven.exchange.process import ExchangeProcess
 
 SOURCE = Path(__file__).resolve().parents[3] / "src"
+ENVIRONMENT = os.environ | {"PYTHONPATH": str(SOURCE)}
 OFFSET = 1000
 VENUES = {"binance_spot": "spot", "binance_futures": "usdm"}
 SETTINGS = """
@@ -94,6 +95,10 @@ class Running:
     def is_ready(self) -> bool:
         return ask(f"{self.http}/ready")[0] == 200
 
+    def not_ready(self) -> dict[str, str]:
+        """What `/ready` gives as reasons."""
+        return dict(self.status().get("ready", {}))
+
     def collections(self) -> dict[str, str]:
         """Symbol → status of what it collects."""
         return {row["symbol"]: row["status"] for row in self.status().get("collections", ())}
@@ -126,6 +131,13 @@ class Platform:
         common = SETTINGS.format(journal=folder / "journal", letters=folder / "letters.sqlite")
         self.config.write_text(f"{ports}{common}{venues}")
 
+    def say_in(self, section: str, line: str) -> None:
+        """Let a section of the configuration begin with a line, instead of what it says there."""
+        key = line.partition(" ")[0]
+        lines = [one for one in self.config.read_text().splitlines() if not one.startswith(f"{key} ")]
+        lines.insert(lines.index(f"[{section}]") + 1, line)
+        self.config.write_text("\n".join([*lines, ""]))
+
     def say(self, more: str) -> None:
         """Add to the configuration."""
         with self.config.open("a") as file:
@@ -135,13 +147,10 @@ class Platform:
         """Start a service, or several in one process, and wait until the last of them answers."""
         last = names[-1]
         log = self.folder / f"{last}.log"
-        what = ("raven.app.cli", "main") if len(names) > 1 else ("raven.app.programs", last)
-        run = f"import sys; from {what[0]} import {what[1]} as main; sys.argv[0] = '{last}'; main()"
-        arguments = [*(("run", *names) if len(names) > 1 else ()), "--config", str(self.config), *options]
         with log.open("ab") as out:
             process = subprocess.Popen(
-                [sys.executable, "-c", run, *arguments], cwd=self.folder, stdin=subprocess.DEVNULL, stdout=out,
-                stderr=subprocess.STDOUT, env=os.environ | {"PYTHONPATH": str(SOURCE)},
+                self._command(*names, options=options), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=out,
+                stderr=subprocess.STDOUT, env=ENVIRONMENT,
             )  # fmt: skip
         for name in names:
             self.running[name] = Running(name, self.ports[name], process, log)
@@ -151,13 +160,26 @@ class Platform:
             assert process.poll() is None, log.read_text()[-3000:]
         return self.running[last]
 
+    def _command(self, *names: str, options: tuple[str, ...]) -> list[str]:
+        what = ("raven.app.cli", "main") if len(names) > 1 else ("raven.app.programs", names[0])
+        run = f"import sys; from {what[0]} import {what[1]} as main; sys.argv[0] = '{names[-1]}'; main()"
+        several = ("run", *names) if len(names) > 1 else ()
+        return [sys.executable, "-c", run, *several, "--config", str(self.config), *options]
+
+    def run(self, name: str, *options: str) -> subprocess.CompletedProcess[str]:
+        """Run a service that is expected to end by itself."""
+        return subprocess.run(
+            self._command(name, options=options), cwd=self.folder, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT, text=True, timeout=60, check=False, env=ENVIRONMENT,
+        )  # fmt: skip
+
     def ctl(self, *arguments: str) -> tuple[int, str]:
         """Run `ravenctl`; return its exit code and what it printed."""
         run = "import sys; from raven.ctl.cli import main; sys.argv[0] = 'ravenctl'; main()"
         done = subprocess.run(
             [sys.executable, "-c", run, "--config", str(self.config), *arguments], cwd=self.folder, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60, check=False,
-            env=os.environ | {"PYTHONPATH": str(SOURCE), "COLUMNS": "200"},
+            env=ENVIRONMENT | {"COLUMNS": "200"},
         )  # fmt: skip
         return done.returncode, done.stdout
 
