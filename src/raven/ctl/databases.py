@@ -31,12 +31,16 @@ command = partial(app.command, cls=Command, rich_help_panel=PANEL)
 @command(
     "init-db",
     epilog="Safe at any time and as often as you like. Raven does the same when it connects, if its user may.\n\n"
-    "Examples:\n\n  ravenctl init-db --url postgresql://postgres@localhost/market\n\n"
+    "Examples:\n\n  ravenctl init-db --url postgresql://postgres@localhost/market --owner raven\n\n"
     "  ravenctl init-db --dry-run > changes.sql",
 )
 def init_db(
     url: Annotated[
         str, typer.Option("--url", metavar="URL", help="postgresql://…; without it that of [timescale].")
+    ] = "",
+    owner: Annotated[
+        str,
+        typer.Option("--owner", metavar="USER", help="Whom all of it is to belong to: the user of Raven."),
     ] = "",
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the SQL that is missing, and run nothing.")] = False,
     config: Config = None,
@@ -46,7 +50,7 @@ def init_db(
     if not address:
         raise ConfigurationError("timescale.url is empty: name a database there, or with --url postgresql://…")
     with told_errors():
-        steps = _init(address, dry_run=dry_run)
+        steps = _init(address, owner, dry_run=dry_run)
     if dry_run:
         typer.echo("\n".join(f"-- {step.what}\n{step.sql}" for step in steps) or "-- nothing is missing")
         return
@@ -54,10 +58,10 @@ def init_db(
     typer.echo("\n".join(f"{shown}: made {step.what}" for step in steps) or f"{shown}: nothing was missing")
 
 
-def _init(url: str, *, dry_run: bool) -> list[Step]:
+def _init(url: str, owner: str, *, dry_run: bool) -> list[Step]:
     try:
         sink = plugin(SINKS, "timescale", "database")(url)
     except ModuleNotFoundError as error:
         raise MissingDependency(f"init-db needs {error.name}: pip install 'raven[timescale]'") from None
-    steps: list[Step] = asyncio.run(sink.init(dry_run=dry_run))
+    steps: list[Step] = asyncio.run(sink.init(owner=owner, dry_run=dry_run))
     return steps

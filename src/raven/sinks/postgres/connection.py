@@ -44,7 +44,7 @@ class Judging:
             if state[:2] in ("22", "23", "54"):
                 raise DataValidation(words) from error
             if state == "42501":
-                advice = "give its user the right, or let an owner run `ravenctl init-db`"
+                advice = "give its user the right, or let one who has it run `ravenctl init-db --url … --owner USER`"
                 raise ConfigurationError(f"{words}; check timescale.url, {advice}") from error
             if state[:2] in ("28", "3D", "3F"):
                 raise ConfigurationError(f"{words}; check timescale.url and the rights of its user") from error

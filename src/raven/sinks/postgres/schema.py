@@ -37,6 +37,10 @@ _ABOUT_TIMESCALE = """SELECT installed_version IS NOT NULL AS is_created,
     FROM pg_available_extensions WHERE name = 'timescaledb'"""
 _MISSING = "SELECT name FROM unnest($1::text[]) AS name WHERE to_regclass('raven.' || name) IS NULL"
 _HAS_SCHEMA = "SELECT to_regnamespace('raven') IS NOT NULL"
+_OWNED_BY_OTHERS = """SELECT 'SCHEMA raven' FROM pg_namespace WHERE nspname = 'raven'
+        AND pg_get_userbyid(nspowner) <> $1
+    UNION ALL SELECT 'TABLE raven.' || relname FROM pg_class
+        WHERE relnamespace = to_regnamespace('raven') AND relkind IN ('r', 'p') AND pg_get_userbyid(relowner) <> $1"""
 _VERSION = "SELECT version FROM raven.schema_version"
 _SET_VERSION = f"""INSERT INTO raven.schema_version
     SELECT {SCHEMA_VERSION} WHERE NOT EXISTS (SELECT FROM raven.schema_version);"""  # noqa: S608 - our own number
@@ -67,10 +71,11 @@ def timescale_sql() -> str:
     return schema_sql(hypertables=True)
 
 
-async def steps_to_take(connection: asyncpg.Connection, *, with_extension: bool = True) -> list[Step]:
+async def steps_to_take(connection: asyncpg.Connection, *, owner: str = "", with_extension: bool = True) -> list[Step]:
     """Return what is missing in a database, in the order in which it can be made; nothing is changed.
 
-    `with_extension`: TimescaleDB is used where it could be created, else only where it exists.
+    `owner`: to whom all of it is to belong, if not to who makes it. `with_extension`: TimescaleDB is used where it
+    could be created, else only where it exists.
     Raises: ConfigurationError when the tables are of a newer Raven.
     """
     timescale = await connection.fetchrow(_ABOUT_TIMESCALE)
@@ -88,11 +93,12 @@ async def steps_to_take(connection: asyncpg.Connection, *, with_extension: bool 
             f"{SCHEMA_VERSION}; upgrade Raven, or give it another database"
         )
     steps += [_table(name, hypertables=hypertables) for name in TABLES if name in missing]
-    return steps + _migrations(version)
+    steps += _migrations(version)
+    return steps + (await _owner_steps(connection, owner, missing, hypertables=hypertables) if owner else [])
 
 
-async def bring_up(connection: asyncpg.Connection) -> list[Step]:
-    """Make what is missing, all of it or nothing; return what that was. Raises: see `steps_to_take`."""
+async def bring_up(connection: asyncpg.Connection, *, owner: str = "") -> list[Step]:
+    """Make what is missing, all of it or nothing; return what that was. See `steps_to_take`."""
     done = []
     timescale = await connection.fetchrow(_ABOUT_TIMESCALE)
     if _could_be_used(timescale):
@@ -106,7 +112,7 @@ async def bring_up(connection: asyncpg.Connection) -> list[Step]:
     async with connection.transaction():
         await lock(connection)
         # Even for a schema that is there, CREATE asks for the right to make one: only what is missing is made.
-        for step in await steps_to_take(connection, with_extension=False):
+        for step in await steps_to_take(connection, owner=owner, with_extension=False):
             await connection.execute(step.sql)
             done.append(step)
     return done
@@ -158,6 +164,24 @@ def _table(name: str, *, hypertables: bool) -> Step:
         f"{body} PARTITION BY RANGE ({table.time});\n"
         f"CREATE TABLE IF NOT EXISTS raven.{name}_default PARTITION OF raven.{name} DEFAULT;",
     )
+
+
+async def _owner_steps(
+    connection: asyncpg.Connection, owner: str, missing: set[str], *, hypertables: bool
+) -> list[Step]:
+    """Return what gives an owner all that others have, or are about to make."""
+    things = [row[0] for row in await connection.fetch(_OWNED_BY_OTHERS, owner)]
+    if await connection.fetchval("SELECT current_user <> $1", owner):
+        if not await connection.fetchval(_HAS_SCHEMA):
+            things.append("SCHEMA raven")
+        for name in sorted(missing):
+            has_partition = name in TABLES and not hypertables
+            things += [f"TABLE raven.{name}", *([f"TABLE raven.{name}_default"] if has_partition else [])]
+    # An owner of tables must be one who may make some in their schema.
+    things.sort(key=lambda thing: (thing != "SCHEMA raven", thing))
+    quoted = '"' + owner.replace('"', '""') + '"'
+    sql = "\n".join(f"ALTER {thing} OWNER TO {quoted};" for thing in things)
+    return [Step(f"{owner} the owner of the schema raven", sql)] if things else []
 
 
 def _migrations(version: int) -> list[Step]:

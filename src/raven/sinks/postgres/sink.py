@@ -59,15 +59,17 @@ class PostgresSink:
             await self.close()
             raise
 
-    async def init(self, *, dry_run: bool = False) -> list[Step]:
+    async def init(self, *, owner: str = "", dry_run: bool = False) -> list[Step]:
         """Make what is missing in the database and return it; with `dry_run` only say what that would be.
+
+        `owner`: to whom it is to belong; without it to the user of the URL.
 
         Raises: see `Judging`; ConfigurationError when the tables are of a newer Raven.
         """
         async with Judging():
             connection = await connected(self._url, self._answer_timeout_s)
             try:
-                return await (steps_to_take(connection) if dry_run else bring_up(connection))
+                return await (steps_to_take if dry_run else bring_up)(connection, owner=owner)
             finally:
                 connection.terminate()
 

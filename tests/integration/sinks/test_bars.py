@@ -1,0 +1,177 @@
+"""Bars made live, through a journal, into real databases: there they are what the same trades make offline."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pyarrow as pa
+import pytest
+from tests.servers.influx import InfluxServer
+from tests.servers.postgres import PostgresServer
+from tests.servers.questdb import QuestdbServer, questdb_server
+
+from raven._core import Hub, LiveBars
+from raven.bars import bar_spec, build
+from raven.journal import Journal
+from raven.journal.cursors import Position, save_cursor
+from raven.ports import Sink
+from raven.resilience.breaker import BreakerSettings, CircuitBreaker
+from raven.resilience.dead_letters import DeadLetterQueue
+from raven.roles.persistence import Persistence, PersistenceSettings
+from raven.sinks.influx import InfluxSink
+from raven.sinks.postgres import PostgresSink
+from raven.sinks.questdb import QuestdbSink
+from raven.topics import DataType
+
+__all__ = ["questdb_server"]
+
+MS = 1_000_000
+START_MS = 1_699_999_980_000
+SYMBOLS = ("BTCUSDT", "1000PEPEUSDT")
+KINDS: dict[str, dict[str, Any]] = {
+    "time": {"seconds": 1},
+    "tick": {"ticks": 3},
+    "volume": {"volume": 2.5, "split": True},
+    "tick_imbalance": {"initial_size": 10},
+    "vpin": {"bucket_volume": 0.7, "buckets": 5},
+}
+VALUES = ("open", "high", "low", "close", "volume", "quote_volume", "buy_volume", "sell_volume")
+COLUMNS = (
+    *("close_time", *VALUES, "buy_ticks", "sell_ticks", "theta", "threshold", "first_trade_id", "last_trade_id"),
+    *("interval", "complete", "warming_up", "gap_count", "revision"),
+)
+Trade = tuple[int, int, int, int, bool]
+
+
+def trades(count: int, seed: int) -> list[Trade]:
+    """Time (ms), id, price and quantity (in thousandths) and side: a few of a ms, some late, some missing."""
+    chance = random.Random(seed)
+    made = []
+    for number in range(1, count + 1):
+        made.append((START_MS + number // 3 * 40, number, 61_800_000 + chance.randint(-900, 900),
+                     chance.choice((1, 70, 250, 4_000)), chance.random() < 0.5))  # fmt: skip
+    for _ in range(count // 40):
+        at = chance.randrange(count - 8)
+        made.insert(at + chance.randint(1, 7), made.pop(at))
+    for _ in range(count // 200):
+        made.pop(chance.randrange(len(made)))
+    return made
+
+
+def write_journal(folder: Path, kind: str) -> dict[str, list[Trade]]:
+    """Make bars live of trades of several symbols and keep them; return the trades."""
+    source, target = Hub(), Hub()
+    live = LiveBars(bar_spec(kind, **KINDS[kind]), source, target)
+    journal = Journal(target, folder)
+    journal.open()
+    all_trades = {symbol: trades(1_500, seed) for seed, symbol in enumerate(SYMBOLS)}
+    for symbol, some in all_trades.items():
+        topic = source.create_topic("binance_spot", symbol, int(DataType.TRADES), 1 << 20)
+        live.add(topic.topic_id, ring_bytes=1 << 20)
+        for time_ms, number, price, quantity, sells in some:
+            topic.trade(time_ms * MS + number, time_ms * MS, number, price, quantity, price_scale=3, quantity_scale=3,
+                        taker_sells=sells)  # fmt: skip
+            live.step(0, 10)
+            if number % 500 == 0:
+                journal.turn()
+    journal.close()
+    return all_trades
+
+
+def offline(some: list[Trade], kind: str) -> list[tuple[Any, ...]]:
+    """Return the bars of trades, in the order of their opening."""
+    times, ids, prices, quantities, sells = zip(*some, strict=True)
+    decimals = [pa.array([Decimal(one).scaleb(-3) for one in column], pa.decimal128(20, 3))
+                for column in (prices, quantities)]  # fmt: skip
+    table = pa.table(
+        {"timestamp": times, "price": decimals[0], "quantity": decimals[1], "trade_id": ids,
+         "side": ["sell" if one else "buy" for one in sells]}
+    )  # fmt: skip
+    bars = build(table, kind, open_bar=False, exact=True, details=True, **KINDS[kind])
+    rows = zip(*(bars[name].to_pylist() for name in ("timestamp", *COLUMNS)), strict=True)
+    return sorted(rows, key=lambda row: (row[0], row[COLUMNS.index("first_trade_id") + 1]))
+
+
+async def bring(sink: Sink, journal: Path, *, batch_rows: int) -> None:
+    """Write everything that is in a journal, from its beginning."""
+    letters = DeadLetterQueue(journal.parent / "letters.sqlite")
+    save_cursor(journal, "test", Position())
+    settings = PersistenceSettings(batch_rows=batch_rows, batch_s=0.001)
+    breaker = CircuitBreaker("test", BreakerSettings())
+    persistence = Persistence("test", sink, journal, breaker=breaker, letters=letters, settings=settings)
+    persistence.finish()
+    await persistence.run()
+    assert letters.letters() == []
+    letters.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+async def test_postgres_has_the_bars_of_the_trades_to_the_last_digit_and_once(
+    postgres_server: PostgresServer, tmp_path: Path, kind: str
+) -> None:
+    postgres_server.query("DROP SCHEMA IF EXISTS raven CASCADE")
+    all_trades = write_journal(tmp_path / "journal", kind)
+
+    # Again from the beginning, as after a crash before the cursor was saved, in other batches.
+    for batch_rows in (50_000, 7):
+        await bring(PostgresSink(postgres_server.url), tmp_path / "journal", batch_rows=batch_rows)
+
+    connection = await asyncpg.connect(postgres_server.url)
+    for symbol, some in all_trades.items():
+        rows = await connection.fetch(
+            f"SELECT (extract(epoch from open_time) * 1000)::bigint, {', '.join(COLUMNS)} FROM raven.{kind}_bars"
+            " WHERE symbol = $1 ORDER BY open_time, first_trade_id, part",
+            symbol,
+        )
+        kept = [(row[0], int(row[1].timestamp() * 1000 + 0.5), *tuple(row)[2:]) for row in rows]
+        assert kept == offline(some, kind)
+        assert max(row["revision"] for row in rows) > 0, "some were corrected"
+    await connection.close()
+
+
+def of_influx(server: InfluxServer, kind: str, symbol: str) -> list[tuple[Any, ...]]:
+    rows = server.query(f"SELECT * FROM \"{kind}_bars\" WHERE symbol = '{symbol}'")
+    rows.sort(key=lambda row: (row["time"] // MS, row["first_trade_id"], int(row.get("part") or 0)))
+    return [(row["time"] // MS, row["close_time"] // MS, *(row[name] for name in COLUMNS[1:])) for row in rows]
+
+
+def of_questdb(server: QuestdbServer, kind: str, symbol: str) -> list[tuple[Any, ...]]:
+    server.count(f"{kind}_bars")
+    times = ", ".join(f"cast({name} AS long) / {MS} AS {name}" for name in ("open_time", "close_time"))
+    rows = server.query(
+        f"SELECT {times}, {', '.join(COLUMNS[1:])} FROM {kind}_bars WHERE symbol = '{symbol}'"
+        " ORDER BY open_time, first_trade_id, part"
+    )
+    return [tuple(float(value) if name in VALUES else value for name, value in row.items()) for row in rows]
+
+
+Asked = Callable[[Any, str, str], list[tuple[Any, ...]]]
+
+
+@pytest.mark.parametrize(
+    ("server", "sink", "ask"),
+    [("influx_server", InfluxSink, of_influx), ("questdb_server", QuestdbSink, of_questdb)],
+    ids=["influx", "questdb"],
+)
+async def test_the_others_have_them_too(
+    request: pytest.FixtureRequest, tmp_path: Path, server: str, sink: Callable[[str], Sink], ask: Asked
+) -> None:
+    running = request.getfixturevalue(server)
+    for kind in KINDS:
+        folder = tmp_path / kind / "journal"
+        all_trades = write_journal(folder, kind)
+
+        for batch_rows in (50_000, 300):
+            await bring(sink(running.url), folder, batch_rows=batch_rows)
+
+        for symbol, some in all_trades.items():
+            doubles = [
+                tuple(float(one) if isinstance(one, Decimal) else one for one in row) for row in offline(some, kind)
+            ]
+            assert await asyncio.to_thread(ask, running, kind, symbol) == doubles, kind
