@@ -9,7 +9,7 @@ INTRO = """\
 
 Every frame ends in exactly one place. Per symbol `received = published + rejected + ignored + gap + pending` holds at
 any moment. What is refused goes to quarantine with the raw frame, one of the reasons below and the offset of the byte
-where it went wrong; nothing of a refused event is applied.
+where it went wrong; nothing of a refused event is applied. `ravenctl dlq list --quarantine` shows what was refused.
 
 | setting | effect |
 |---|---|

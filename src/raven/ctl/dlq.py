@@ -10,8 +10,10 @@ from typing import Annotated, Any
 
 import typer
 from rich.console import Console
+from rich.text import Text
 
 from raven.app.commands import HELP_NAMES, Command, Group
+from raven.ctl import quarantine
 from raven.ctl.options import AsJson
 from raven.ctl.terminal import figures, print_json, print_whole, told_errors
 from raven.errors import DataValidation
@@ -24,7 +26,7 @@ PANEL = "Journal"
 app = typer.Typer(
     name="dlq",
     cls=Group,
-    help="Records that a database refused: look at them, try them again, drop them.",
+    help="What was refused: records by a database (look at them, try them again, drop them), frames by validation.",
     no_args_is_help=True,
     context_settings=HELP_NAMES,
 )
@@ -35,23 +37,37 @@ DryRun = Annotated[bool, typer.Option("--dry-run", help="Say what would be done,
 Source = Annotated[str, typer.Option(metavar="NAME", help="Only of this database, e.g. influx.")]
 Symbol = Annotated[str, typer.Option(metavar="SYMBOL", help="Only of this symbol.")]
 Every = Annotated[bool, typer.Option("--all", help="Every letter that the other options choose.")]
+Quarantined = Annotated[bool, typer.Option("--quarantine", help="Frames that validation refused, instead.")]
+StateDir = Annotated[Path, typer.Option("--state-dir", metavar="FOLDER", help="Of these; see feeds.state_dir.")]
 DEFAULT = Path("data/dead_letters.sqlite")
+DEFAULT_STATE = Path("data/state")
 
 
 @app.command(
     "list",
     cls=Command,
-    epilog="Examples:\n\n  ravenctl dlq list\n\n  ravenctl dlq list --source influx --state parked --json",
+    epilog="Examples:\n\n  ravenctl dlq list\n\n  ravenctl dlq list --source influx --state parked --json\n\n"
+    "  ravenctl dlq list --quarantine --symbol BTCUSDT",
 )
 def list_letters(
     source: Source = "",
     symbol: Symbol = "",
     state: Annotated[LetterState | None, typer.Option(help="Only in this state.")] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="The oldest N.")] = 100,
+    limit: Annotated[int, typer.Option(metavar="N", min=1, help="The oldest N; of frames the newest.")] = 100,
+    quarantined: Quarantined = False,
     as_json: AsJson = False,
     file: File = DEFAULT,
+    state_dir: StateDir = DEFAULT_STATE,
 ) -> None:
     """Show what was refused, oldest first."""
+    if quarantined:
+        with told_errors():
+            frames = quarantine.frames_in(state_dir, symbol)
+        if as_json:
+            print_json([quarantine.plain(frame) for frame in frames[-limit:]])
+        else:
+            quarantine.show(frames, limit)
+        return
     with _queue(file) as queue:
         letters = queue.letters(source, state=state, symbol=symbol, limit=limit)
         total = sum(queue.counts().values())
@@ -66,19 +82,33 @@ def list_letters(
         table.add_column(name, no_wrap=name != "reason", justify="right" if name in ("number", "tries") else "left")
     for letter in letters:
         table.add_row(
-            str(letter.number), letter.source, letter.key, letter.state, str(letter.attempts),
-            _time(letter.last_ns), letter.reason,
+            str(letter.number), letter.source, Text(letter.key), letter.state, str(letter.attempts),
+            _time(letter.last_ns), Text(letter.reason),
         )  # fmt: skip
     print_whole(Console(), table)
 
 
-@app.command(cls=Command, epilog="Examples:\n\n  ravenctl dlq show 17\n\n  ravenctl dlq show 17 --json")
+@app.command(cls=Command, epilog="Examples:\n\n  ravenctl dlq show 17\n\n  ravenctl dlq show 3 --quarantine --json")
 def show(
     number: Annotated[int, typer.Argument(metavar="NUMBER", help="The letter, as `list` numbers it.")],
+    quarantined: Quarantined = False,
     as_json: AsJson = False,
     file: File = DEFAULT,
+    state_dir: StateDir = DEFAULT_STATE,
 ) -> None:
     """Show one letter with everything that stands in it."""
+    if quarantined:
+        with told_errors():
+            frame = next((one for one in quarantine.frames_in(state_dir) if one.number == number), None)
+            if frame is None:
+                raise DataValidation(
+                    f"there is no frame {number}; `ravenctl dlq list --quarantine` shows which there are"
+                )
+        if as_json:
+            print_json(quarantine.plain(frame))
+        else:
+            _print_fields(quarantine.plain(frame))
+        return
     with _queue(file) as queue:
         letter = queue.letter(number)
         if letter is None:
@@ -87,13 +117,7 @@ def show(
     if as_json:
         print_json(plain)
         return
-    console = Console()
-    for name, value in plain.items():
-        if name == "record" and isinstance(value, dict):
-            for column, content in value.items():
-                console.print(f"  [bold]{column:>14}[/]  {content}", highlight=False, soft_wrap=True)
-        else:
-            console.print(f"[bold]{name:>16}[/]  {value}", highlight=False, soft_wrap=True)
+    _print_fields(plain)
 
 
 @app.command(
@@ -134,11 +158,24 @@ def drop(
     typer.echo(f"{count} letter(s) {'would be' if dry_run else 'were'} dropped")
 
 
+def _print_fields(plain: dict[str, Any]) -> None:
+    console = Console()
+    for name, value in plain.items():
+        if isinstance(value, dict):
+            _print_fields(value)
+        else:
+            line = Text.assemble((f"{name:>16}", "bold"), f"  {value}")
+            console.print(line, highlight=False, soft_wrap=True)
+
+
 @contextmanager
 def _queue(file: Path) -> Iterator[DeadLetterQueue]:
     with told_errors():
         if not file.exists():
-            raise DataValidation(f"{file}: no dead letters there; see sinks.dead_letters, or name the file with --file")
+            raise DataValidation(
+                f"{file}: no dead letters there; see sinks.dead_letters, or name the file with --file "
+                "(for frames that validation refused: --quarantine)"
+            )
         with closing(DeadLetterQueue(file)) as queue:
             yield queue
 

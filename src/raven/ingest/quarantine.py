@@ -13,9 +13,12 @@ import msgspec
 from raven.clock import Clock
 from raven.observe import get_logger, record_error
 
-__all__ = ["Quarantine"]
+__all__ = ["FILES", "Quarantine"]
 
 log = get_logger("quarantine")
+
+FILES = ("quarantine.1.jsonl", "quarantine.jsonl")
+"""In the directory, older first."""
 
 # What may wait for the disk. A venue gone mad sends more than any disk takes; the rest is counted only.
 _WAITING_BYTES = 4 * 1024 * 1024
@@ -30,7 +33,7 @@ class Quarantine:
     """
 
     def __init__(self, directory: Path | None, max_bytes: int, clock: Clock) -> None:
-        self._file = directory / "quarantine.jsonl" if directory is not None and max_bytes > 0 else None
+        self._file = directory / FILES[1] if directory is not None and max_bytes > 0 else None
         self._half = max_bytes // 2
         self._clock = clock
         self.kept = 0
@@ -96,7 +99,7 @@ class Quarantine:
             self._file.parent.mkdir(parents=True, exist_ok=True)
             while rows_left := len(rows) - written:
                 if self._file.exists() and self._file.stat().st_size >= self._half:
-                    self._file.replace(self._file.with_suffix(".1.jsonl"))
+                    self._file.replace(self._file.with_name(FILES[0]))
                 with self._file.open("ab") as out:
                     for line, raw in list(rows)[-rows_left:]:
                         out.write(msgspec.json.encode(line | {"raw_base64": base64.b64encode(raw).decode()}) + b"\n")
