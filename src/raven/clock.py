@@ -54,8 +54,15 @@ def parse_time(text: str, now_ns: int) -> int:
 
     Times without a zone are UTC. Raises: DataValidation when it is none of these.
     """
+    moment_ns = _parsed(text, now_ns)
+    if not -(2**63) <= moment_ns < 2**63:
+        raise DataValidation(f"{text!r} is out of range; expected a time between the years 1678 and 2262")
+    return moment_ns
+
+
+def _parsed(text: str, now_ns: int) -> int:
     number, unit = text[1:-1], text[-1:]
-    if text.startswith("-") and unit in _UNITS_S and number.replace(".", "", 1).isdigit():
+    if text.startswith("-") and unit in _UNITS_S and number.replace(".", "", 1).isdecimal():
         return now_ns - round(float(number) * _UNITS_S[unit] * 1e9)
     try:
         moment = datetime.fromisoformat(text)

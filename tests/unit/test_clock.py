@@ -88,7 +88,13 @@ def test_a_time_is_a_moment_or_so_long_ago(text: str, expected: int) -> None:
     assert parse_time(text, 0) == expected
 
 
-@pytest.mark.parametrize("text", ["", "yesterday", "-1", "-h", "1h", "-1y", "2026-13-01"])
+@pytest.mark.parametrize("text", ["9999-12-31", "0001-01-01", "-9999999d"])
+def test_a_time_that_nanoseconds_cannot_say_is_refused(text: str) -> None:
+    with pytest.raises(DataValidation, match="is out of range; expected a time between"):
+        parse_time(text, 0)
+
+
+@pytest.mark.parametrize("text", ["", "yesterday", "-1", "-h", "-²h", "1h", "-1y", "2026-13-01"])
 def test_what_is_no_time_is_said_with_what_is(text: str) -> None:
     with pytest.raises(DataValidation, match="is no time; expected one like"):
         parse_time(text, 0)

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from pyarrow import csv
 from rich.console import Console
+from rich.text import Text
 
 from raven.clock import SystemClock, parse_time
 from raven.ctl.terminal import figures, print_whole, progress_in
@@ -30,32 +31,41 @@ Put = Callable[[pa.Table], None]
 def read(journal: Path, symbols: str, data_type: str, venue: str, start: str, end: str) -> Iterator[pa.Table]:
     """Read what the options of the command line ask for. Raises: DataValidation naming the option that is wrong."""
     now_ns = SystemClock().time_ns()
-    wanted = Wanted(
-        {symbol for text in symbols.split(",") for symbol in spellings(text.strip())},
-        DataType.parse(data_type),
-        venue,
-        parse_time(start, now_ns) if start else None,
-        parse_time(end, now_ns) if end else None,
-    )
-    return history(journal, wanted)
+    names = {symbol for text in symbols.split(",") if text.strip() for symbol in spellings(text.strip())}
+    if not names:
+        raise DataValidation("no symbol is named; expected one like BTCUSDT, or several with commas between them")
+    start_ns, end_ns = (parse_time(moment, now_ns) if moment else None for moment in (start, end))
+    if start_ns is not None and end_ns is not None and start_ns >= end_ns:
+        raise DataValidation(f"--from {start} is not before --to {end}")
+    return history(journal, Wanted(names, DataType.parse(data_type), venue, start_ns, end_ns))
 
 
 def write(tables: Iterator[pa.Table], path: Path, limit: int | None) -> int:
     """Write tables into a file whose suffix says its format; return the number of records.
+
+    A file of this name is replaced when all is written: whoever breaks it off leaves what was there before.
 
     Raises: DataValidation for a suffix that is not known or records that the format cannot hold.
     """
     opener = FORMATS.get(path.suffix)
     if opener is None:
         raise DataValidation(f"--out {path}: expected a name that ends in {', '.join(FORMATS)}")
+    if not path.parent.is_dir():
+        raise DataValidation(f"--out {path}: there is no folder {path.parent}")
     count, put = 0, None
-    with progress_in("records") as progress, ExitStack() as file:
-        task = progress.add_task("writing", total=limit)
-        for table in _limited(tables, limit):
-            put = put or file.enter_context(opener(path, table.schema))
-            put(table)
-            count += len(table)
-            progress.update(task, completed=count)
+    unfinished = path.with_name(f".{path.name}.unfinished")
+    try:
+        with progress_in("records") as progress, ExitStack() as file:
+            task = progress.add_task("writing", total=limit)
+            for table in _limited(tables, limit):
+                put = put or file.enter_context(opener(unfinished, table.schema))
+                put(table)
+                count += len(table)
+                progress.update(task, completed=count)
+        if put:
+            unfinished.replace(path)
+    finally:
+        unfinished.unlink(missing_ok=True)
     return count
 
 
@@ -77,7 +87,7 @@ def show(tables: Iterator[pa.Table], limit: int) -> int:
     for name in names:
         shown.add_column(name, no_wrap=True, justify="left" if rows[name].type == pa.string() else "right")
     for row in rows.select(names).to_pylist():
-        shown.add_row(*(cell(value) for value in row.values()))
+        shown.add_row(*(Text(cell(value)) for value in row.values()))
     print_whole(Console(), shown)
     return count
 
@@ -127,7 +137,7 @@ def _arrow(path: Path, schema: pa.Schema) -> Iterator[Put]:
 def _csv(path: Path, schema: pa.Schema) -> Iterator[Put]:
     lists = [field.name for field in schema if pa.types.is_list(field.type)]
     if lists:
-        raise DataValidation(f"--out {path}: CSV has no place for {', '.join(lists)}; write .parquet or .arrow")
+        raise DataValidation(f"--out: CSV has no place for {', '.join(lists)}; write .parquet or .arrow")
     with csv.CSVWriter(path, _plain(schema.empty_table()).schema) as writer:
         yield lambda table: writer.write_table(_plain(table))
 

@@ -93,6 +93,8 @@ def history(
         tables = past.read(folder, symbols, data_type, venue, start, end)
         count = past.write(tables, out, limit) if out else past.show(tables, limit or _SHOWN_RECORDS)
     typer.echo(f"{count:,} records" + (f" in {out}" if out and count else ""))
+    if not count:
+        typer.echo(f"`ravenctl verify {folder}` shows which symbols and times it has", err=True)
 
 
 @command(

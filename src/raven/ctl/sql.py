@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 import pyarrow as pa
 import pyarrow.parquet as pq
 from rich.console import Console
+from rich.text import Text
 
 from raven.ctl.history import cell
 from raven.ctl.terminal import figures, print_whole, progress_in
@@ -106,10 +107,12 @@ def show(answer: Answer) -> int:
     for part in answer.tables():
         if not count:
             for name in part.column_names:
-                table.add_column(name, no_wrap=True, justify="left" if pa.types.is_string(part[name].type) else "right")
+                table.add_column(
+                    Text(name), no_wrap=True, justify="left" if pa.types.is_string(part[name].type) else "right"
+                )
         count += len(part)
         for row in part.slice(0, _SHOWN_ROWS - shown).to_pylist():
-            table.add_row(*(cell(value) for value in row.values()))
+            table.add_row(*(Text(cell(value)) for value in row.values()))
             shown += 1
     if count:
         print_whole(Console(), table)

@@ -176,13 +176,21 @@ class Journal:
         """Do what `start` does, without the thread. For tools and tests that call `turn` themselves."""
         try:
             self._folder.mkdir(parents=True, exist_ok=True)
+            # A full disk is no reason not to start, but a folder where nothing can ever be written is one.
+            if not os.access(self._folder, os.W_OK | os.X_OK):
+                raise OSError(errno.EACCES, "no file can be made there", str(self._folder))
             self._take_lock()
             segments = segments_in(self._folder)
             self._number = int(segments[-1].stem) if segments else 0
             tail = cut_torn_tail(segments[-1]) if segments else None
             self._interrupted = unfinished_topics(segments[-1]) if segments else set()
         except OSError as error:
-            raise ConfigurationError(f"journal.dir: {self._folder} cannot be written: {error.strerror}") from None
+            where, why = error.filename or self._folder, error.strerror or str(error)
+            if isinstance(error, FileExistsError | NotADirectoryError):
+                why = "it is no folder, or stands below something that is none"
+            raise ConfigurationError(
+                f"journal.dir: {where} cannot be written: {why}; give a folder that user {os.geteuid()} may write"
+            ) from None
         if tail is not None:
             self.status.recovered.append(tail)
             log.warning("a torn tail was cut", file=str(tail.path), bytes=tail.size, at=tail.offset)

@@ -74,12 +74,22 @@ def test_two_views_can_be_joined_and_gaps_are_one_of_them(journal: Path) -> None
     assert " 0 " in ask(journal, "select count(*) as n from gaps")
 
 
+def test_text_is_shown_as_it_is(journal: Path) -> None:
+    answer = ask(journal, "select 'a:x:b [bold]c[/]' as \"[red]d\"")
+    assert "a:x:b [bold]c[/]" in answer
+    assert "[red]d" in answer
+
+
 @pytest.mark.parametrize(
     ("question", "words"),
     [
         ("select * from trads", "views: orderbook, trades"),
         ("select nothing from trades", "nothing"),
         ("create table x (a int)", "expected one SELECT"),
+        ("select 1; drop table trades", "expected one SELECT, not SELECT, DROP"),
+        ("copy trades to 'trades.csv'", "expected one SELECT, not COPY"),
+        ("", "expected one SELECT, not nothing"),
+        ("select cast('a' as int) from trades", "Could not convert"),
     ],
 )
 def test_a_wrong_question_is_answered_with_what_there_is(journal: Path, question: str, words: str) -> None:

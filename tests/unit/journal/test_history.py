@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 from pathlib import Path
 
@@ -123,7 +124,39 @@ def test_the_command_shows_the_newest_and_says_what_is_wrong(tmp_path: Path) -> 
         (["BTCUSDT", "--type", "trads"], "trads"),
         (["BTCUSDT", "--from", "yesterday"], "is no time"),
         (["BTCUSDT", "--out", "trades.xls"], ".parquet, .arrow, .csv"),
+        (["BTCUSDT", "--out", "/nowhere/trades.csv"], "there is no folder /nowhere"),
+        (["BTCUSDT", "--from", "2026-11-21", "--to", "2026-11-20"], "--from 2026-11-21 is not before --to 2026-11-20"),
+        (["BTCUSDT", "--to", "9999-12-31"], "is out of range"),
+        ([","], "no symbol is named"),
     ):
         told = CliRunner().invoke(app, ["history", *arguments, "--journal", str(tmp_path)])
         assert told.exit_code == 1
         assert words in told.output
+
+
+def test_a_symbol_that_is_not_there_is_told_where_to_look(tmp_path: Path) -> None:
+    run(tmp_path, 1)
+    told = CliRunner().invoke(app, ["history", "NOPE", "--journal", str(tmp_path)])
+    assert (told.exit_code, told.stdout) == (0, "0 records\n")
+    assert f"`ravenctl verify {tmp_path}` shows which symbols" in told.stderr
+
+
+@pytest.mark.parametrize("suffix", [".parquet", ".arrow", ".csv"])
+@pytest.mark.parametrize("broken_off_by", [KeyboardInterrupt, OSError("No space left on device")])
+def test_a_file_that_is_broken_off_is_not_there_and_an_old_one_stays(
+    tmp_path: Path, suffix: str, broken_off_by: type[BaseException] | BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    journal, out = tmp_path / "journal", tmp_path / f"trades{suffix}"
+    run(journal, 1)
+    out.write_text("what was there before")
+
+    def break_off(*_: object) -> Iterator[pa.Table]:
+        yield from history(journal, Wanted({"BTCUSDT"}, DataType.TRADES))
+        raise broken_off_by
+
+    monkeypatch.setattr("raven.ctl.history.history", break_off)
+    told = CliRunner().invoke(app, ["history", "BTCUSDT", "--journal", str(journal), "--out", str(out)])
+
+    assert told.exit_code != 0
+    assert sorted(tmp_path.iterdir()) == [journal, out]
+    assert out.read_text() == "what was there before"

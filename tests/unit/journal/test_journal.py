@@ -229,6 +229,21 @@ def test_a_second_writer_of_the_same_folder_is_refused_with_the_first_ones_pid(t
     opened(tmp_path, Hub()).close()
 
 
+@pytest.mark.parametrize("place", ["a file", "below a file", "read-only"])
+def test_a_folder_that_can_never_be_written_is_refused_at_the_start(
+    tmp_path: Path, place: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tmp_path / "journal"
+    if place == "read-only":
+        opened(folder, Hub()).close()
+        # Whoever runs the tests may write everywhere.
+        monkeypatch.setattr(os, "access", lambda path, mode: False)
+    else:
+        folder.write_text("")
+    with pytest.raises(ConfigurationError, match=rf"journal.dir: {folder}.* cannot be written: .*user {os.geteuid()}"):
+        opened(folder / "journal" if place == "below a file" else folder, Hub())
+
+
 def test_a_folder_without_a_journal_is_said(tmp_path: Path) -> None:
     with pytest.raises(DataValidation, match="no journal there"):
         list(read_journal(tmp_path))
