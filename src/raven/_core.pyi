@@ -377,6 +377,13 @@ class LiveBars:
         """
     def remove(self, topic_id: int) -> bool:
         """Make no more bars for a topic of bars; it ends. False if there are none."""
+    def take_past(
+        self, topic_id: int, time_ms: Buffer, price: Buffer, quantity: Buffer, sells: Buffer, id: Buffer | None, price_scale: int,
+        quantity_scale: int,
+    ) -> bool:
+        """Take what happened before, as `BarBuilder.take`; bars that end in it are flagged as backfilled. What is known
+        already is left out. False when there is no such topic of bars. Raises: ValueError when the columns differ in length.
+        """
     def step(self, now_ms: int, max_trades: int) -> int:
         """Read up to so many trades of each symbol and publish bars; return how many since the beginning."""
     def state(self, topic_id: int) -> list[int] | None:

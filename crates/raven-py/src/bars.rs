@@ -111,6 +111,46 @@ impl Values {
     }
 }
 
+/// Trades of one symbol, as Python gave them.
+struct Columns {
+    time_ms: Vec<i64>,
+    price: Values,
+    quantity: Values,
+    sells: Vec<u8>,
+    id: Vec<i64>,
+    scales: Scales,
+}
+
+impl Columns {
+    fn copied(
+        py: Python<'_>,
+        time_ms: &PyBuffer<i64>,
+        price: &Bound<'_, PyAny>,
+        quantity: &Bound<'_, PyAny>,
+        sells: &PyBuffer<u8>,
+        id: Option<&PyBuffer<i64>>,
+        scales: Scales,
+    ) -> PyResult<Self> {
+        let time_ms = time_ms.to_vec(py)?;
+        let rows = time_ms.len();
+        Ok(Self {
+            time_ms,
+            price: Values::copied(py, "price", price, rows)?,
+            quantity: Values::copied(py, "quantity", quantity, rows)?,
+            sells: copied(py, "sells", sells, rows)?,
+            id: id.map_or_else(|| Ok(Vec::new()), |id| copied(py, "id", id, rows))?,
+            scales,
+        })
+    }
+
+    fn with<T>(self, take: impl FnOnce(&Trades<'_>) -> T) -> T {
+        let Self { time_ms, price, quantity, sells, id, scales } = self;
+        let (price, quantity) = (price.integers(scales.price), quantity.integers(scales.quantity));
+        let (price, quantity) = (&price[..], &quantity[..]);
+        take(&Trades { time_ms: &time_ms, price, quantity, sells: &sells, id: &id, scales })
+    }
+}
+
 fn copied<T: Element>(py: Python<'_>, name: &str, buffer: &PyBuffer<T>, rows: usize) -> PyResult<Vec<T>> {
     let values = buffer.to_vec(py)?;
     if values.len() == rows {
@@ -138,17 +178,9 @@ impl BarBuilder {
         price_scale: u8,
         quantity_scale: u8,
     ) -> PyResult<()> {
-        let time_ms = time_ms.to_vec(py)?;
-        let price = Values::copied(py, "price", price, time_ms.len())?;
-        let quantity = Values::copied(py, "quantity", quantity, time_ms.len())?;
-        let sells = copied(py, "sells", &sells, time_ms.len())?;
-        let id = id.map_or_else(|| Ok(Vec::new()), |id| copied(py, "id", &id, time_ms.len()))?;
         let scales = Scales { price: price_scale, quantity: quantity_scale };
-        py.detach(|| {
-            let (price, quantity) = (price.integers(price_scale), quantity.integers(quantity_scale));
-            let (price, quantity) = (&price[..], &quantity[..]);
-            self.inner.take(&Trades { time_ms: &time_ms, price, quantity, sells: &sells, id: &id, scales });
-        });
+        let columns = Columns::copied(py, &time_ms, price, quantity, &sells, id.as_ref(), scales)?;
+        py.detach(|| columns.with(|trades| self.inner.take(trades)));
         Ok(())
     }
 
@@ -250,6 +282,24 @@ impl LiveBars {
 
     fn remove(&mut self, topic_id: u32) -> bool {
         self.inner.remove(topic_id)
+    }
+
+    #[allow(clippy::too_many_arguments)]
+    fn take_past(
+        &mut self,
+        py: Python<'_>,
+        topic_id: u32,
+        time_ms: PyBuffer<i64>,
+        price: &Bound<'_, PyAny>,
+        quantity: &Bound<'_, PyAny>,
+        sells: PyBuffer<u8>,
+        id: Option<PyBuffer<i64>>,
+        price_scale: u8,
+        quantity_scale: u8,
+    ) -> PyResult<bool> {
+        let scales = Scales { price: price_scale, quantity: quantity_scale };
+        let columns = Columns::copied(py, &time_ms, price, quantity, &sells, id.as_ref(), scales)?;
+        Ok(py.detach(|| columns.with(|trades| self.inner.take_past(topic_id, trades))))
     }
 
     fn step(&mut self, py: Python<'_>, now_ms: i64, max_trades: usize) -> u64 {

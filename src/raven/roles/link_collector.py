@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from weakref import WeakValueDictionary
 
+from raven._core import Hub
 from raven.clock import Clock, SystemClock
 from raven.fanout import Status, Unobtainable
 from raven.observe import get_logger
@@ -27,7 +28,7 @@ class _Held:
 
 
 class LinkCollector:
-    """A `raven.fanout.Collector` over a link. Its topics are those of `link.hub`; lives on one loop."""
+    """A `raven.fanout.Collector` over a link; lives on one loop."""
 
     def __init__(
         self,
@@ -35,11 +36,15 @@ class LinkCollector:
         venue: str,
         types: Sequence[DataType],
         *,
+        hub: Hub | None = None,
         symbols: Sequence[str] = (),
         linger_s: float = 30.0,
         clock: Clock | None = None,
     ) -> None:
-        """`types` are the kinds that it asks for, `symbols` those that it is configured to have at all times."""
+        """`types` are the kinds that it has, `symbols` those that it is configured to have at all times. `hub` is where
+        its topics are, when it is not that of the link.
+        """
+        self.hub = hub or link.hub
         self.types = tuple(types)
         self._link = link
         self._venue = venue
@@ -73,13 +78,13 @@ class LinkCollector:
         async with self._lock(topic):
             held = self._held.get(topic)
             if held is None or depth > held.depth:
-                topic_id = await self._link.acquire(venue, topic.symbol, data_type, depth)
+                topic_id = await self._begin(topic, depth)
                 if held is None:
                     held = self._held[topic] = _Held(topic_id, depth)
                     log.info("collecting", topic=topic.name)
                 else:
                     # The deeper wish stands in for the one before it.
-                    await self._link.release(venue, topic.symbol, data_type)
+                    await self._end(topic)
                     held.topic_id, held.depth = topic_id, depth
             held.holders.add(holder)
             if held.lingering is not None:
@@ -116,8 +121,16 @@ class LinkCollector:
             if held is None or held.holders:
                 return
             del self._held[topic]
-            await self._link.release(topic.venue, topic.symbol, topic.data_type)
+            await self._end(topic)
             log.info("no longer collecting", topic=topic.name)
+
+    async def _begin(self, topic: Topic, depth: int) -> int:
+        """Have a topic; return its id in `hub`."""
+        return await self._link.acquire(topic.venue, topic.symbol, topic.data_type, depth)
+
+    async def _end(self, topic: Topic) -> None:
+        """Have a topic no more."""
+        await self._link.release(topic.venue, topic.symbol, topic.data_type)
 
     def _lock(self, topic: Topic) -> asyncio.Lock:
         return self._locks.setdefault(topic, asyncio.Lock())
@@ -126,18 +139,24 @@ class LinkCollector:
 
     def collected(self) -> Sequence[Collected]:
         """See `raven.fanout.Collector`."""
-        return [Collected(topic, frozenset(held.holders), self._status(held)) for topic, held in self._held.items()]
+        return [
+            Collected(topic, frozenset(held.holders), self._status(topic, held)) for topic, held in self._held.items()
+        ]
 
     def is_held(self, topic: Topic) -> bool:
         """Whether somebody wants a topic, or wanted it just now; from any thread."""
         return topic in self._held
 
-    def _status(self, held: _Held) -> str:
+    def _status(self, topic: Topic, held: _Held) -> str:
         if not held.holders:
             return "lingering"
         if not self._link.status().connected:
             return "connecting"
         try:
-            return "live" if self._link.hub.head(held.topic_id) else "waiting"
+            return "live" if self._is_live(topic, held.topic_id) else "waiting"
         except KeyError:
             return "connecting"
+
+    def _is_live(self, topic: Topic, topic_id: int) -> bool:
+        """Whether anything has come. Raises: KeyError when the topic has ended."""
+        return self.hub.head(topic_id) > 0

@@ -3,50 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 
 import pytest
+from tests.unit.roles.fake_link import Link
 
-from raven._core import Hub
 from raven.errors import NetworkTimeout
 from raven.fanout import Unobtainable
-from raven.ports import LinkStatus
 from raven.roles.link_collector import LinkCollector
 from raven.testing import ManualClock
 from raven.topics import Collected, DataType, Topic
 
 TRADES, BOOK = DataType.TRADES, DataType.ORDERBOOK
 BTC = Topic("venue", "BTCUSDT", TRADES)
-
-
-class Link:
-    """Counts wishes like a real one; `away` makes it refuse."""
-
-    def __init__(self) -> None:
-        self.hub = Hub()
-        self.wishes: Counter[Topic] = Counter()
-        self.writers = {}
-        self.away = False
-
-    async def start(self) -> None: ...
-
-    async def stop(self) -> None: ...
-
-    async def acquire(self, venue: str, symbol: str, data_type: DataType, depth: int = 0) -> int:
-        await asyncio.sleep(0)
-        if self.away:
-            raise NetworkTimeout("the upstream does not answer")
-        topic = Topic(venue, symbol, data_type)
-        self.wishes[topic] += 1
-        if topic not in self.writers:
-            self.writers[topic] = self.hub.create_topic(venue, symbol, data_type, 4096)
-        return self.writers[topic].topic_id
-
-    async def release(self, venue: str, symbol: str, data_type: DataType) -> None:
-        self.wishes[Topic(venue, symbol, data_type)] -= 1
-
-    def status(self) -> LinkStatus:
-        return LinkStatus("grpc://h:1", not self.away)
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use super::any::AnyBuilder;
 use super::bar::{Bar, Scales, Trade};
 use super::builder::Counts;
+use super::offline::Trades;
 use super::spec::Spec;
 use crate::hub::{Hub, Publisher, TopicExists, TopicKey, TopicReader};
 use crate::record::{bar as word, flags, gap, Header, Kind, HEADER_WORDS};
@@ -34,6 +35,8 @@ struct Out {
     rule: [u64; word::WORDS - word::RULE],
     recv_ns: i64,
     published: u64,
+    /// Flags of bars that are published now.
+    flags: u32,
 }
 
 impl Live {
@@ -54,7 +57,7 @@ impl Live {
         let id = publisher.topic().id();
         let mut builder = self.spec.builder();
         let is_continued = !state.is_empty() && builder.load(state);
-        let out = Out { publisher, rule: self.spec.to_words(), recv_ns: 0, published: 0 };
+        let out = Out { publisher, rule: self.spec.to_words(), recv_ns: 0, published: 0, flags: 0 };
         self.feeds.push(Feed { reader, builder, out });
         Ok((id, is_continued))
     }
@@ -81,6 +84,22 @@ impl Live {
 
     fn feed(&self, topic: u32) -> Option<&Feed> {
         self.feeds.iter().find(|feed| feed.out.publisher.topic().id() == topic)
+    }
+
+    /// Take what happened before, as far as that is not known already; bars that end in it are flagged as backfilled. False
+    /// when there is no such topic of bars.
+    pub fn take_past(&mut self, topic: u32, trades: &Trades<'_>) -> bool {
+        let Some(feed) = self.feeds.iter_mut().find(|feed| feed.out.publisher.topic().id() == topic) else {
+            return false;
+        };
+        let Feed { builder, out, .. } = feed;
+        out.flags = flags::BACKFILLED;
+        builder.take_scaled(trades.scales, trades.iter(), &mut |bar, scales| {
+            out.recv_ns = bar.close_ms.saturating_mul(1_000_000);
+            out.publish(bar, scales);
+        });
+        out.flags = 0;
+        true
     }
 
     /// Read what came, up to so many trades a symbol, and publish bars; returns how many since the beginning.
@@ -148,7 +167,7 @@ impl Out {
         let is_holed = if bar.gap_count > 0 { flags::AFTER_GAP } else { 0 };
         let header = Header {
             kind: Kind::Bar,
-            flags: is_late | is_holed,
+            flags: self.flags | is_late | is_holed,
             sequence: 0,
             recv_ns: self.recv_ns,
             exchange_ns: bar.close_ms.saturating_mul(1_000_000),

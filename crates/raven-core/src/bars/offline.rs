@@ -23,7 +23,7 @@ pub struct Trades<'a> {
 }
 
 impl Trades<'_> {
-    fn iter(&self) -> impl Iterator<Item = Trade> + '_ {
+    pub(super) fn iter(&self) -> impl Iterator<Item = Trade> + '_ {
         let columns = self.time_ms.iter().zip(self.price).zip(self.quantity).zip(self.sells);
         columns.enumerate().map(|(row, (((time_ms, price), quantity), sells))| Trade {
             time_ms: *time_ms,
