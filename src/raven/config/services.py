@@ -25,6 +25,13 @@ class ServiceSettings(Section):
     types: Names = setting(
         [], "Data types that a persistence service asks for. Empty: `trades`, or the bars of the service it hears."
     )
+    history: Url = setting(
+        "", "Whom an aggregator asks for the trades that it missed: `grpc://host:port` of a service with a journal "
+        "(`raven`, `tick_persistence`). Empty: the service that it hears."
+    )  # fmt: skip
+    warm_up_seconds: int = setting(
+        3600, "How far back an aggregator asks for trades when it begins; 0: not at all.", unit="s", ge=0
+    )
 
 
 class TimebarSettings(Section):

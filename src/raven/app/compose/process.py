@@ -27,6 +27,7 @@ _GIL_SWITCH_S = 0.0005
 # Imported only when they run: a source does without Arrow and databases.
 ROLES: Mapping[Role, str] = {
     Role.SOURCE: "raven.app.compose.source:Source",
+    Role.AGGREGATOR: "raven.app.compose.aggregator:Aggregator",
     Role.PERSISTENCE: "raven.app.compose.persistence:Persistence",
 }
 """What makes a service of a role: it takes the service, its settings and the services of this process before it."""
