@@ -10,7 +10,7 @@ cd "$(dirname "$0")/.."
 SECONDS_IN_ALL=${1:-40}
 shift || true
 TARGETS=("$@")
-[ ${#TARGETS[@]} -gt 0 ] || TARGETS=(frame snapshot decimal record)
+[ ${#TARGETS[@]} -gt 0 ] || TARGETS=(frame snapshot decimal record inlet)
 HOME_OF_FUZZ=crates/raven-core/fuzz
 WORK=${CARGO_TARGET_DIR:-$PWD/target}/fuzz
 RECORDINGS=${RAVEN_RECORDINGS:-../shared/data}
@@ -30,7 +30,7 @@ echo "building the fuzz targets (first time about a minute)"
 RUSTFLAGS="$COVERAGE" CARGO_TARGET_DIR="$WORK/build" \
     cargo build -q --release --locked --target "$HOST" --manifest-path "$HOME_OF_FUZZ/Cargo.toml"
 
-mkdir -p "$WORK"/corpus/{frame,snapshot,decimal,record} "$WORK/found"
+mkdir -p "$WORK"/corpus/{frame,snapshot,decimal,record,inlet} "$WORK/found"
 if [ -d "$RECORDINGS/frames" ] && command -v python3 >/dev/null; then
     python3 "$HOME_OF_FUZZ/add_real_seeds.py" "$RECORDINGS/frames" "$WORK/corpus"
 else

@@ -60,9 +60,9 @@ class Source:
         snapshot = json.dumps({"lastUpdateId": 11, "bids": bids, "asks": asks})
         self.engine.on_snapshot(self.instrument, time.time_ns(), snapshot.encode())
 
-    def readers(self, symbol: str, data_type: DataType) -> int:
-        """Count who reads a topic."""
-        return sum(row[-1] for row in self.hub.topics() if (row[2], row[3]) == (symbol, int(data_type)))
+    def readers(self, symbol: str = "BTCUSDT", data_type: DataType = DataType.TRADES, venue: str = VENUE) -> int:
+        """Count who reads a topic: whoever asked for it hears what is published once this is no longer 0."""
+        return sum(row[-1] for row in self.hub.topics() if row[1:4] == (venue, symbol, int(data_type)))
 
     # --- Collector --------------------------------------------------------------------------------------------------
 

@@ -11,8 +11,8 @@
 //! | one that was there before | it came twice | nothing |
 //! | a mark `slow_reader` or `upstream` | the server lost it; its sequence is that of the last record lost | the mark |
 //!
-//! A mark `upstream` may also set the sequence back, and so may a book that is flagged as a snapshot: the topic has begun
-//! anew, and nobody knows how much of its former life is missing.
+//! | a mark `upstream` that sets the sequence back | the topic has begun anew | the mark |
+//! | a book flagged as a snapshot | it stands for all that was before, also for that of another depth | the record |
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -155,7 +155,10 @@ impl Inlet {
                 return counters.duplicates += 1;
             }
             match decoder.record(message, &event, &mut topic.scales, body) {
-                Ok(header) => topic.publish(header, body),
+                Ok(header) => {
+                    topic.publish(header, body);
+                    topic.is_behind_gap = is_mark_of_hop(&event);
+                }
                 // Its sequence is taken, so the next one would not show the hole.
                 Err(_) => {
                     counters.broken += 1;
@@ -187,14 +190,15 @@ impl Topic {
     fn is_next(&mut self, message: &Message<'_>, event: &Event<'_>, now_ns: i64, counters: &mut InletCounters) -> bool {
         let (sequence, known) = (message.sequence, self.sequence);
         // A mark of the server stands for all that it lost; a hole may lie before even that.
-        let (covers, is_new_life) = match event.gap() {
+        let (covers, may_go_back) = match event.gap() {
             Some((GapReason::SlowReader, 0)) => (u64::MAX, false),
             Some((GapReason::SlowReader, count)) => (count, false),
             Some((GapReason::Upstream, 0)) => (u64::MAX, true),
             Some((GapReason::Upstream, count)) => (count, true),
-            _ => (1, event.kind == Kind::Book && message.flags & flags::SNAPSHOT != 0 && sequence != known),
+            _ if event.kind == Kind::Book && message.flags & flags::SNAPSHOT != 0 => (u64::MAX, true),
+            _ => (1, false),
         };
-        if sequence <= known && sequence != 0 && !is_new_life {
+        if sequence <= known && sequence != 0 && !may_go_back {
             return false;
         }
         if known != 0 && message.flags & flags::SKIPPED == 0 {
@@ -263,6 +267,12 @@ impl Topic {
             outlet.publish(&Header { bids, asks, ..header }, &cut);
         }
     }
+}
+
+/// Whether it says what was lost on the way to here, by the server or before: what follows it is flagged.
+#[inline(always)]
+fn is_mark_of_hop(event: &Event<'_>) -> bool {
+    matches!(event.gap(), Some((GapReason::SlowReader | GapReason::Upstream, _)))
 }
 
 /// Venue, symbol and data type as one key.

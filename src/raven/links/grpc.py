@@ -281,15 +281,16 @@ class GrpcLink:
                 await self._unsubscribe(wish, client_id)
 
     async def _subscribe(self, wish: _Wish, client_id: str) -> None:
+        # On a lost connection, since an `Unsubscribe` forgets it.
         topic, was_heard = wish.topic, wish.asked is not None
         filters = {"venue": topic.venue, "batch": str(_BATCH), "heartbeat_ms": str(round(1000 * _HEARTBEAT_S))}
         if topic.data_type is DataType.ORDERBOOK:
             filters["depth"] = str(wish.depth)
-        position = self._inlet.position(topic.venue, topic.symbol, topic.data_type)
-        if position is not None and position[0]:
-            filters["after"] = f"{position[0]}@{position[1]}"
+        sequence, recv_ns = self._inlet.position(topic.venue, topic.symbol, topic.data_type) or (0, 0)
+        if was_heard and sequence:
+            filters["after"] = f"{sequence}@{recv_ns}"
         elif was_heard and not wish.trouble:
-            # It was to come on the lost connection and nothing came: what that would have been, nobody knows.
+            # It was to come and nothing came: what is missing since, nobody knows.
             self._inlet.mark_unknown(topic.venue, topic.symbol, topic.data_type, self._clock.time_ns())
         # From now on the upstream may hold it, whatever becomes of the answer.
         wish.asked = (client_id, wish.depth)

@@ -82,10 +82,8 @@ pub fn each_message<'a>(frame: &'a [u8], mut take: impl FnMut(&Message<'a>)) -> 
             },
             Ok(Some((field, value))) => own.set(field, value),
             Ok(None) => break,
-            Err(Broken) => {
-                broken += 1;
-                break;
-            }
+            // What was read of the frame's own message may not be all of it.
+            Err(Broken) => return broken + 1,
         }
     }
     if own.field != 0 {
@@ -148,8 +146,8 @@ impl Decoder {
                 (2, Kind::Gap) => event.data_type = value.int() as i32,
                 (2, _) => event.time_ms = value.int() as i64,
                 (_, Kind::Trade) => event.set_trade(field, value)?,
-                (3, Kind::Book) => self.bids.push(level(value.bytes())?),
-                (4, Kind::Book) => self.asks.push(level(value.bytes())?),
+                (3, Kind::Book) => add_level(&mut self.bids, value)?,
+                (4, Kind::Book) => add_level(&mut self.asks, value)?,
                 (5, Kind::Book) | (7, Kind::Quote) => event.id = value.int(),
                 (3..=6, Kind::Quote) | (3..=7, Kind::Candle) => event.values[field as usize - 3] = value.double(),
                 (_, Kind::Candle) => event.set_candle(field, value)?,
@@ -157,9 +155,6 @@ impl Decoder {
                 (_, Kind::Gap) => event.set_gap(field, value)?,
                 _ => {}
             }
-        }
-        if self.bids.len() > MAX_LEVELS || self.asks.len() > MAX_LEVELS {
-            return Err(Broken);
         }
         if kind == Kind::Candle {
             event.finish_candle()?;
@@ -373,15 +368,19 @@ impl<'a> Event<'a> {
     }
 }
 
-fn level(bytes: &[u8]) -> Result<[f64; 2], Broken> {
+fn add_level(levels: &mut Vec<[f64; 2]>, value: Value<'_>) -> Result<(), Broken> {
+    if levels.len() == MAX_LEVELS {
+        return Err(Broken);
+    }
     let mut level = [0.0; 2];
-    let mut fields = Fields::of(bytes);
+    let mut fields = Fields::of(value.bytes());
     while let Some((field, value)) = fields.read()? {
         if let 1 | 2 = field {
             level[field as usize - 1] = value.double();
         }
     }
-    Ok(level)
+    levels.push(level);
+    Ok(())
 }
 
 /// Decimal digits, at least one.
