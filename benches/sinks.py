@@ -1,10 +1,11 @@
 """What each database takes from a journal: rows a second from the first read to the last synced cursor.
 
-    python benches/sinks.py [--rows 1000000] [--rounds 3]
+    python benches/sinks.py [--rows 1000000] [--rounds 3] [--of trades|tick_bars]
 
 Each round starts a private server on the same machine, brings a journal of trades (three in each millisecond, three
-symbols) into it through cursor, breaker and sink, counts what is there, and then does all of it again: every row comes
-a second time and none is added. `lines` is the writing of the lines alone, on one core. Needs `influxd` (Debian's
+symbols), or of bars of one such trade each, into it through cursor, breaker and sink, counts what is there, and then
+does all of it again: every row comes a second time and none is added. `lines` is the writing of the lines alone, on one
+core. Needs `influxd` (Debian's
 package `influxdb`), PostgreSQL (Debian's `postgresql`), and for QuestDB a Java and its jar (tests/servers/questdb.py);
 what is not there is skipped. Writes `results/sinks.json`.
 """
@@ -26,12 +27,12 @@ from system_parts import ROOT, keep
 
 sys.path.insert(0, str(ROOT))
 
-from tests.batches import trades
+from tests.batches import tick_bars, trades
 from tests.servers.influx import InfluxServer, require_influxd
 from tests.servers.postgres import PostgresServer, folder_for_postgres, skip_without_postgres
 from tests.servers.questdb import QuestdbServer, require_questdb
 
-from raven._core import Hub
+from raven._core import BarSpec, Hub, LiveBars
 from raven.journal import Journal
 from raven.journal.cursors import Position, load_cursor, save_cursor
 from raven.ports import Sink, SinkBatch
@@ -44,16 +45,20 @@ from raven.sinks.questdb import QuestdbSink, questdb_lines
 from raven.topics import DataType
 
 SYMBOLS = ("BTCUSDT", "ETHUSDT", "SOLUSDT")
+RECORDS: dict[str, Callable[[int], SinkBatch]] = {"trades": trades, "tick_bars": tick_bars}
 START_MS = 1_700_000_000_000
 STEP = 30_000
 
 
-def write_journal(folder: Path, rows: int) -> None:
-    """Write a journal of trades as an exchange sends them."""
-    hub = Hub()
-    journal = Journal(hub, folder)
+def write_journal(folder: Path, rows: int, of: str) -> None:
+    """Write a journal of trades as an exchange sends them, or of the bars that are made of them."""
+    hub, bars_hub = Hub(), Hub()
+    live = LiveBars(BarSpec("tick", [1.0]), hub, bars_hub)
+    journal = Journal(hub if of == "trades" else bars_hub, folder)
     journal.open()
     topics = [hub.create_topic("binance_futures", symbol, int(DataType.TRADES), 1 << 24) for symbol in SYMBOLS]
+    for topic in topics if of == "tick_bars" else ():
+        live.add(topic.topic_id, ring_bytes=1 << 24)
     for number in range(1, rows + 1):
         moment = (START_MS + number // 9) * 1_000_000
         topics[number % 3].trade(
@@ -61,7 +66,9 @@ def write_journal(folder: Path, rows: int) -> None:
             price_scale=1, quantity_scale=3, taker_sells=number % 2 == 0,
         )  # fmt: skip
         if number % STEP == 0:
+            live.step(0, STEP)
             journal.turn()
+    live.step(0, STEP)
     journal.close()
 
 
@@ -91,8 +98,8 @@ class Database:
     """Raises when it is not installed."""
     server: Callable[[Path], Any]
     sink: Callable[[str], Sink]
-    count: Callable[[Any], int]
-    """Trades that are there."""
+    count: Callable[[Any, str], int]
+    """Rows of a type that are there."""
     encode: Callable[[SinkBatch], Any]
     """What it is sent: its length in bytes is asked of `size`."""
     size: Callable[[Any], int]
@@ -104,13 +111,18 @@ def _size_of_lines(lines: Any) -> int:
 
 DATABASES = {
     "influx": Database(
-        require_influxd, InfluxServer, InfluxSink, lambda server: server.count("trades"), influx_lines, _size_of_lines
+        require_influxd,
+        InfluxServer,
+        InfluxSink,
+        lambda server, of: server.count(of),
+        influx_lines,
+        _size_of_lines,
     ),
     "questdb": Database(
         require_questdb,
         QuestdbServer,
         QuestdbSink,
-        lambda server: server.count("trades"),
+        lambda server, of: server.count(of),
         questdb_lines,
         _size_of_lines,
     ),
@@ -118,14 +130,14 @@ DATABASES = {
         skip_without_postgres,
         PostgresServer,
         PostgresSink,
-        lambda server: int(server.query("SELECT count(*) FROM raven.trades")[0]),
-        lambda batch: copy_text(batch.records, TABLES["trades"]),
+        lambda server, of: int(server.query(f"SELECT count(*) FROM raven.{of}")[0]),
+        lambda batch: copy_text(batch.records, TABLES[batch.type]),
         len,
     ),
 }
 
 
-def one_round(database: Database, rows: int, journal: Path) -> dict[str, Any]:
+def one_round(database: Database, rows: int, journal: Path, of: str) -> dict[str, Any]:
     """Start a server and write everything twice."""
     with folder_for_postgres() as folder:
         server = database.server(folder)
@@ -135,16 +147,16 @@ def one_round(database: Database, rows: int, journal: Path) -> dict[str, Any]:
             for what in ("new", "again"):
                 took = asyncio.run(bring(database.sink(server.url), journal, rows))
                 result[f"{what}_rows_per_second"] = round(rows / took)
-                stored = database.count(server)
+                stored = database.count(server, of)
                 assert stored == rows, f"{stored} of {rows} rows are there"
             return result
         finally:
             server.stop()
 
 
-def lines_per_second(database: Database) -> dict[str, Any]:
+def lines_per_second(database: Database, of: str) -> dict[str, Any]:
     """Write lines on one core."""
-    batch = trades(50_000)
+    batch = RECORDS[of](50_000)
     database.encode(batch)
     began = time.perf_counter()
     for _ in range(5):
@@ -160,10 +172,11 @@ def main() -> None:
     options.add_argument("--rows", type=int, default=1_000_000)
     options.add_argument("--rounds", type=int, default=3)
     options.add_argument("--only", choices=sorted(DATABASES), default="")
+    options.add_argument("--of", choices=list(RECORDS), default="trades")
     chosen = options.parse_args()
     with tempfile.TemporaryDirectory(prefix="raven-journal-") as folder:
         journal = Path(folder) / "journal"
-        write_journal(journal, chosen.rows)
+        write_journal(journal, chosen.rows, chosen.of)
         for name, database in DATABASES.items():
             if chosen.only not in ("", name):
                 continue
@@ -172,9 +185,10 @@ def main() -> None:
             except pytest.skip.Exception as why:
                 print(f"{name}: skipped, {why}")
                 continue
-            rounds = [one_round(database, chosen.rows, journal) for _ in range(chosen.rounds)]
-            keep("sinks", name, rounds, "trades, keys and idempotence included")
-            keep("sinks", f"{name} lines", [lines_per_second(database)], "one core")
+            rounds = [one_round(database, chosen.rows, journal, chosen.of) for _ in range(chosen.rounds)]
+            named = name if chosen.of == "trades" else f"{name} {chosen.of}"
+            keep("sinks", named, rounds, f"{chosen.of}, keys and idempotence included")
+            keep("sinks", f"{named} lines", [lines_per_second(database, chosen.of)], "one core")
 
 
 if __name__ == "__main__":

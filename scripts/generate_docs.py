@@ -16,6 +16,7 @@ PAGES = {
     "docs/reference/config.md": "raven.config.reference:reference",
     "docs/reference/metrics.md": "raven.observe.reference:reference",
     "docs/reference/parquet.md": "raven.journal.reference:reference",
+    "docs/reference/postgres.md": "raven.sinks.postgres.reference:reference",
     "docs/reference/grpc.md": "raven.serve.reference:reference",
     "docs/reference/validation.md": "validation_reference:reference",
     "deploy/sql/postgres.sql": "raven.sinks.postgres:schema_sql",

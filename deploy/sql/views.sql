@@ -23,6 +23,25 @@ SELECT
 FROM raven.trades
 GROUP BY venue, symbol, date_trunc('minute', exchange_time);
 
+-- Bars that Raven made, of all kinds, with their mean price.
+CREATE OR REPLACE VIEW raven.bars AS
+SELECT
+    kind, venue, symbol, interval, open_time, close_time, open, high, low, close, volume, quote_volume,
+    quote_volume / nullif(volume, 0) AS vwap, buy_volume, sell_volume, buy_ticks, sell_ticks,
+    buy_ticks + sell_ticks AS total_ticks, theta, threshold, first_trade_id, last_trade_id, part, complete, warming_up,
+    gap_count, revision
+FROM (
+    SELECT 'time' AS kind, * FROM raven.time_bars
+    UNION ALL SELECT 'tick', * FROM raven.tick_bars
+    UNION ALL SELECT 'volume', * FROM raven.volume_bars
+    UNION ALL SELECT 'quote_volume', * FROM raven.quote_volume_bars
+    UNION ALL SELECT 'tick_imbalance', * FROM raven.tick_imbalance_bars
+    UNION ALL SELECT 'volume_imbalance', * FROM raven.volume_imbalance_bars
+    UNION ALL SELECT 'tick_run', * FROM raven.tick_run_bars
+    UNION ALL SELECT 'volume_run', * FROM raven.volume_run_bars
+    UNION ALL SELECT 'vpin', * FROM raven.vpin_bars
+) AS bars;
+
 -- Books level by level; level 1 is the best.
 CREATE OR REPLACE VIEW raven.book_levels AS
 SELECT venue, symbol, exchange_time, id, run, sequence, 'bid' AS side, level, price, quantity

@@ -9,7 +9,7 @@ from raven.journal.schema import SCHEMAS
 from raven.journal.tables import narrow, table_of
 from raven.records import Kind
 
-__all__ = ["reference"]
+__all__ = ["meanings", "reference", "types_by_kind"]
 
 INTRO = """\
 # Parquet files
@@ -77,6 +77,9 @@ _CANDLE = {
     "closed": "whether it is final",
 }
 _BAR = {
+    "exchange_time": "when it ended, as `close_time`",
+    "recv_time": "when the trade that ended it, or corrected it, arrived here",
+    "id": "of the venue: its last trade",
     "open_time": "when it opened: its first trade, or the clock for bars of the clock",
     "close_time": "the last ms that belongs to it",
     "open": "first price",
@@ -148,19 +151,28 @@ _MEANINGS: dict[Kind, dict[str, str]] = {
 }
 
 
-def reference() -> str:
-    """Return the page. Raises: KeyError for a column that has no meaning here."""
+def types_by_kind() -> dict[Kind, list[str]]:
+    """Return the types of records by what their columns are."""
     types: dict[Kind, list[str]] = {}
     for data_type, kind in KINDS.items():
         types.setdefault(kind, []).append(data_type.name.lower())
-    types[Kind.GAP] = ["gaps"]
+    return types | {Kind.GAP: ["gaps"]}
+
+
+def meanings(kind: Kind) -> dict[str, str]:
+    """Return what each column of a kind means."""
+    return _EVERY | _MEANINGS[kind]
+
+
+def reference() -> str:
+    """Return the page. Raises: KeyError for a column that has no meaning here."""
     parts = [INTRO]
-    for kind, names in types.items():
+    for kind, names in types_by_kind().items():
         parts.append(f"## {', '.join(f'`{name}`' for name in names)}\n")
         parts.append("| column | type | meaning |\n|---|---|---|")
-        meanings = _EVERY | _MEANINGS[kind]
+        said = meanings(kind)
         schema = narrow(table_of(kind, SCHEMAS[kind].empty_table(), "")).schema
-        parts += [f"| `{field.name}` | {_type(field.type)} | {meanings[field.name]} |" for field in schema]
+        parts += [f"| `{field.name}` | {_type(field.type)} | {said[field.name]} |" for field in schema]
         parts[-1] += "\n"
     return "\n".join([*parts, MANIFEST])
 

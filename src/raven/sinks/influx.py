@@ -89,6 +89,9 @@ class InfluxSink:
         self._is_blind = False
         if token:
             self._path, self._params = "/api/v2/write", {"org": org, "bucket": bucket, "precision": "ns"}
+            # To queries of 1.x a bucket is the database, and the retention policy, that its name says.
+            as_database, _, policy = bucket.partition("/")
+            self._read_from = {"db": as_database} | ({"rp": policy} if policy else {})
             advice = {
                 401: "check influx.token",
                 403: f"influx.token may not write to bucket {bucket!r}",
@@ -96,6 +99,7 @@ class InfluxSink:
             }
         else:
             self._path, self._params = "/write", {"db": database, "precision": "ns"}
+            self._read_from = {"db": database}
             advice = {
                 401: "check influx.username and influx.password (InfluxDB 2 and 3: set influx.token)",
                 403: f"user {username!r} may not write to database {database!r}",
@@ -149,9 +153,8 @@ class InfluxSink:
         query = "; ".join(
             f"{select} WHERE time >= {first} AND time <= {last} GROUP BY {by}" for first, last in stretches(times)
         )
-        database = self._database or self._params["bucket"]
         try:
-            answer = await self._writer.ask("GET", "/query", {"db": database, "q": query, "epoch": "ns"})
+            answer = await self._writer.ask("GET", "/query", self._read_from | {"q": query, "epoch": "ns"})
         except Forbidden as error:
             if not self._is_blind:
                 log.warning("influx does not say which bars it has", why=error.message, next="what comes last stays")
@@ -186,7 +189,7 @@ def _states_in(answer: bytes) -> pa.Table:
             for name, values in zip(("time", *RANK), zip(*rows, strict=True), strict=False):
                 found[name] += values
             for name in _BAR_TAGS:
-                found[name] += [series["tags"][name]] * len(rows)
+                found[name] += [series.get("tags", {}).get(name) or ""] * len(rows)
     return pa.table(found, schema=_STATE)
 
 

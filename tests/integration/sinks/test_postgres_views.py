@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from tests.batches import START_NS, books, gaps, trades
+from tests.batches import START_NS, bars, books, gaps, tick_bars, trades
 from tests.servers.postgres import PostgresServer
 
 from raven.ports import SinkBatch
@@ -34,7 +34,7 @@ async def write(server: PostgresServer, *batches: SinkBatch) -> None:
 async def test_views_say_what_was_written(database: PostgresServer) -> None:
     whole = trades(10, exchange_ns=START_NS, price=[5, 9, 1, 2, 3, 3, 3, 3, 3, 7], quantity=1000)
     missing_4 = SinkBatch("trades", whole.records.take([0, 1, 2, 4, 5, 6, 7, 8, 9]))
-    await write(database, missing_4, books(1, levels=3), gaps(2))
+    await write(database, missing_4, books(1, levels=3), gaps(2), bars(3), tick_bars(2))
 
     (bar,) = database.query("SELECT open, high, low, close, volume, ticks FROM raven.bars_1m")
     assert bar == "0.5|0.9|0.1|0.7|9|9"
@@ -45,4 +45,6 @@ async def test_views_say_what_was_written(database: PostgresServer) -> None:
         "3|61799.7|0.012",
     ]
     assert database.query("SELECT sum(gaps) FROM raven.gaps_by_day") == ["2"]
+    of_bars = "SELECT kind, interval, count(*), min(round(vwap, 2)), max(total_ticks) FROM raven.bars GROUP BY 1, 2"
+    assert sorted(database.query(of_bars)) == ["tick|tick_10|2|61800.00|100", "time|1m|3|61800.00|100"]
     assert database.query("SELECT * FROM raven.last_trades") == [], "those are years old"
