@@ -31,6 +31,7 @@ GROUPS: dict[str, list[tuple[list[str], list[str]]]] = {
     "grpc": [
         (["grpc_native.py"], ["--runs", "1", "--seconds", "2"]),
         (["grpc_python_client.py", "--json", str(RESULTS / "grpc_python_client.json")], ["--seconds", "1"]),
+        (["links.py"], ["--seconds", "1"]),
     ],
     "latency": [
         (["latency.py"], ["--runs", "1", "--seconds", "3"]),
