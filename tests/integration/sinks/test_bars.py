@@ -18,7 +18,7 @@ from tests.servers.questdb import QuestdbServer, questdb_server
 
 from raven._core import Hub, LiveBars
 from raven.bars import bar_spec, build
-from raven.journal import Journal
+from raven.journal import Journal, compact
 from raven.journal.cursors import Position, save_cursor
 from raven.ports import Sink
 from raven.resilience.breaker import BreakerSettings, CircuitBreaker
@@ -35,7 +35,8 @@ MS = 1_000_000
 START_MS = 1_699_999_980_000
 SYMBOLS = ("BTCUSDT", "1000PEPEUSDT")
 KINDS: dict[str, dict[str, Any]] = {
-    "time": {"seconds": 1},
+    # Their topics are called after candles, as are those of the venue.
+    "time": {"seconds": 60},
     "tick": {"ticks": 3},
     "volume": {"volume": 2.5, "split": True},
     "tick_imbalance": {"initial_size": 10},
@@ -50,11 +51,11 @@ Trade = tuple[int, int, int, int, bool]
 
 
 def trades(count: int, seed: int) -> list[Trade]:
-    """Time (ms), id, price and quantity (in thousandths) and side: a few of a ms, some late, some missing."""
+    """Time (ms), id, price and quantity (in thousandths) and side: three of a ms, some late, some missing."""
     chance = random.Random(seed)
     made = []
     for number in range(1, count + 1):
-        made.append((START_MS + number // 3 * 40, number, 61_800_000 + chance.randint(-900, 900),
+        made.append((START_MS + number // 3 * 4_000, number, 61_800_000 + chance.randint(-900, 900),
                      chance.choice((1, 70, 250, 4_000)), chance.random() < 0.5))  # fmt: skip
     for _ in range(count // 40):
         at = chance.randrange(count - 8)
@@ -122,17 +123,45 @@ async def test_postgres_has_the_bars_of_the_trades_to_the_last_digit_and_once(
     for batch_rows in (50_000, 7):
         await bring(PostgresSink(postgres_server.url), tmp_path / "journal", batch_rows=batch_rows)
 
-    connection = await asyncpg.connect(postgres_server.url)
     for symbol, some in all_trades.items():
-        rows = await connection.fetch(
-            f"SELECT (extract(epoch from open_time) * 1000)::bigint, {', '.join(COLUMNS)} FROM raven.{kind}_bars"
-            " WHERE symbol = $1 ORDER BY open_time, first_trade_id, part",
-            symbol,
-        )
-        kept = [(row[0], int(row[1].timestamp() * 1000 + 0.5), *tuple(row)[2:]) for row in rows]
-        assert kept == offline(some, kind)
-        assert max(row["revision"] for row in rows) > 0, "some were corrected"
+        bars = await of_postgres(postgres_server, kind, symbol)
+        assert bars == offline(some, kind)
+        assert max(bar[-1] for bar in bars) > 0, "some were corrected"
+
+
+async def test_what_has_become_parquet_comes_too(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    for kind in KINDS:
+        folder = tmp_path / kind / "journal"
+        all_trades = write_journal(folder, kind)
+        with_a_newer_segment(folder)
+        assert compact(folder).rows > 0
+        postgres_server.query("DROP SCHEMA IF EXISTS raven CASCADE")
+
+        await bring(PostgresSink(postgres_server.url), folder, batch_rows=500)
+
+        for symbol, some in all_trades.items():
+            assert await of_postgres(postgres_server, kind, symbol) == offline(some, kind)
+
+
+def with_a_newer_segment(folder: Path) -> None:
+    """Let a journal begin anew, with one trade: its newest segment is never compacted."""
+    hub = Hub()
+    journal = Journal(hub, folder)
+    journal.open()
+    topic = hub.create_topic("binance_spot", "BTCUSDT", int(DataType.TRADES), 1 << 12)
+    topic.trade(START_MS * MS, START_MS * MS, 1, 1, 1, price_scale=0, quantity_scale=0, taker_sells=False)
+    journal.close()
+
+
+async def of_postgres(server: PostgresServer, kind: str, symbol: str) -> list[tuple[Any, ...]]:
+    connection = await asyncpg.connect(server.url)
+    rows = await connection.fetch(
+        f"SELECT (extract(epoch from open_time) * 1000)::bigint, {', '.join(COLUMNS)} FROM raven.{kind}_bars"
+        " WHERE symbol = $1 ORDER BY open_time, first_trade_id, part",
+        symbol,
+    )
     await connection.close()
+    return [(row[0], int(row[1].timestamp() * 1000 + 0.5), *tuple(row)[2:]) for row in rows]
 
 
 def of_influx(server: InfluxServer, kind: str, symbol: str) -> list[tuple[Any, ...]]:
