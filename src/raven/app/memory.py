@@ -104,15 +104,15 @@ def keeper(settings: Settings) -> Keeper | None:
     from raven.journal.retention import Days, Retention
 
     chosen = settings.journal
-    days = Days(chosen.downsample_days, chosen.archive_days, chosen.retention_days)
-    only = chosen.retention_types
     retention = Retention(
-        Days() if only else days,
-        dict.fromkeys(only, days),
+        Days(chosen.downsample_days, chosen.archive_days, chosen.retention_days),
+        {name: Days(*chosen.days_of(name)) for name in chosen.types},
         Path(chosen.archive_dir) if chosen.archive_dir else None,
         chosen.retention_bytes,
+        chosen.retention_first,
     )
-    readers = [name for name in ("influx", "timescale", "questdb") if getattr(settings, name).url]
+    sections = {name: getattr(settings, name) for name in ("influx", "timescale", "questdb")}
+    readers = {name: list(section.types) for name, section in sections.items() if section.url}
     return Keeper(Path(chosen.dir), KeeperSettings(chosen.compact_interval_seconds, chosen.compact, retention, readers))
 
 

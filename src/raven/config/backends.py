@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from pydantic import SecretStr
+from typing import Annotated
+
+from pydantic import Field, SecretStr
 
 from raven.config.fields import Names, Section, Url, setting
 
 __all__ = [
     "InfluxSettings",
     "JournalSettings",
+    "JournalTypeSettings",
     "NatsSettings",
     "QuestdbSettings",
     "RecordSettings",
@@ -17,6 +20,17 @@ __all__ = [
     "SinksSettings",
     "TimescaleSettings",
 ]
+
+
+TypeName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
+
+
+class JournalTypeSettings(Section):
+    """How long one type is kept, as `[journal.types.quotes]`; what is not said here is as in `[journal]`."""
+
+    downsample_days: int = setting(-1, "In place of `journal.downsample_days`; 0: never.", unit="days", ge=-1)
+    archive_days: int = setting(-1, "In place of `journal.archive_days`; 0: never.", unit="days", ge=-1)
+    retention_days: int = setting(-1, "In place of `journal.retention_days`; 0: never.", unit="days", ge=-1)
 
 
 class JournalSettings(Section):
@@ -41,12 +55,23 @@ class JournalSettings(Section):
     retention_days: int = setting(
         0, "After so many days files are removed, from the archive too; 0: never.", unit="days", ge=0
     )
-    retention_types: Names = setting(
-        [], "What these days are for (`quotes`, `orderbook`, …); all else is kept for ever. Empty: for everything."
-    )
     retention_bytes: int = setting(
-        0, "Size of segments and Parquet above which the oldest days are removed; 0: no limit.", unit="bytes", ge=0
+        0, "Size of segments and Parquet above which days are removed, the oldest first, and last what a database has "
+        "not had; 0: no limit.", unit="bytes", ge=0,
+    )  # fmt: skip
+    retention_first: Names = setting(
+        [], "Types that leave before all others when there is too much (`orderbook`, `quotes`, …), in this order."
     )
+    types: dict[TypeName, JournalTypeSettings] = Field(default_factory=dict)
+
+    def days_of(self, name: str) -> tuple[int, int, int]:
+        """Return after how many days a type is downsampled, archived and removed."""
+        own = self.types.get(name, JournalTypeSettings())
+        return (
+            self.downsample_days if own.downsample_days < 0 else own.downsample_days,
+            self.archive_days if own.archive_days < 0 else own.archive_days,
+            self.retention_days if own.retention_days < 0 else own.retention_days,
+        )
 
 
 class SinksSettings(Section):

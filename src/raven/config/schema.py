@@ -138,7 +138,11 @@ PREFIXES: frozenset[Path] = frozenset(path[:n] for path in KEYS for n in range(l
 
 
 def _generic(path: Path) -> Path:
-    return (path[0], ANY, *path[2:]) if len(path) > 1 and (path[0], ANY) in PREFIXES else path
+    """Return a path with `ANY` in place of the names that users give."""
+    found: Path = ()
+    for part in path:
+        found = (*found, ANY if (*found, ANY) in PREFIXES else part)
+    return found
 
 
 def canonical(path: Path) -> Path:
@@ -168,7 +172,10 @@ def nearest(path: Path) -> str | None:
     """
     best: tuple[float, str] | None = None
     for known in (*KEYS, *(prefix for prefix in PREFIXES if prefix), *((alias,) for alias in FLAT_ALIASES)):
-        named = tuple(path[1] if part == ANY and path[0] == known[0] and len(path) > 1 else part for part in known)
+        named = tuple(
+            path[at] if part == ANY and path[:at] == known[:at] and len(path) > at else part
+            for at, part in enumerate(known)
+        )
         likeness = _likeness(path[-1], named[-1])
         if likeness < 0.6:
             continue

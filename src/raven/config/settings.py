@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Annotated
 
 from pydantic import Field, model_validator
@@ -33,6 +34,7 @@ from raven.topics import DataType
 
 __all__ = ["Settings"]
 
+_TYPES = [*(one.name.lower() for one in DataType), "gaps"]
 VenueName = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]*$")]
 
 
@@ -88,6 +90,7 @@ class Settings(Section):
     @model_validator(mode="after")
     def _hangs_together(self) -> Settings:
         problems = [*self._port_problems(), *self._feed_problems(), *self._tls_problems(), *self._sink_problems()]
+        problems += self._journal_problems()
         if problems:
             raise ValueError("\n".join(problems))
         return self
@@ -133,22 +136,36 @@ class Settings(Section):
             return ["server.tls_client_ca is set without server.tls_certificate; mutual TLS needs the server's own"]
         return []
 
+    def _journal_problems(self) -> list[str]:
+        journal = self.journal
+        problems = [
+            f"journal.{key}: {name!r} is not one of {', '.join(_TYPES)}"
+            for key, names in (("retention_first", journal.retention_first), ("types", journal.types))
+            for name in names
+            if name not in _TYPES
+        ]
+        for name in ("", *journal.types):
+            where = f"journal.types.{name}" if name else "journal"
+            downsample, archive, delete = journal.days_of(name)
+            if archive and not journal.archive_dir:
+                problems.append(f"{where}.archive_days is set without journal.archive_dir; name a folder for old files")
+            stages = [("downsample_days", downsample), ("archive_days", archive), ("retention_days", delete)]
+            told = [(key, days) for key, days in stages if days]
+            problems += [
+                f"{where}: {later} ({last}) is not after {sooner} ({first}); expected downsample < archive < retention"
+                for (sooner, first), (later, last) in pairwise(told)
+                if last <= first
+            ]
+        return problems
+
     def _sink_problems(self) -> list[str]:
-        sinks, journal = self.sinks, self.journal
-        known = [*(one.name.lower() for one in DataType), "gaps"]
+        sinks, known = self.sinks, _TYPES
         unknown = [
             f"{section}.types: {name!r} is not one of {', '.join(known)}"
             for section in ("influx", "timescale", "questdb")
             for name in getattr(self, section).types
             if name not in known
         ]
-        unknown += [
-            f"journal.retention_types: {name!r} is not one of {', '.join(known)}"
-            for name in journal.retention_types
-            if name not in known
-        ]
-        if journal.archive_days and not journal.archive_dir:
-            unknown.append("journal.archive_days is set without journal.archive_dir; name a folder for old files")
         return unknown + [
             f"sinks.{last} ({getattr(sinks, last)}) is smaller than sinks.{first} ({getattr(sinks, first)}); "
             "the longest pause must not be below the first"

@@ -23,6 +23,7 @@ __all__ = [
     "Removed",
     "check_parquet",
     "read_manifest",
+    "segment_rows",
     "segments_of",
     "write_manifest",
 ]
@@ -58,11 +59,18 @@ def write_manifest(folder: Path, manifest: Manifest) -> None:
 
 def segments_of(name: str, entry: Manifest) -> set[int]:
     """Return the numbers of the segments that a file was made of: as its entry says, or else its name."""
+    return set(segment_rows(name, entry))
+
+
+def segment_rows(name: str, entry: Manifest) -> dict[int, int]:
+    """Return how many records of a file came from each segment, by number; all from the first if nothing tells."""
     if "segments" in entry:
-        return {number for number, _ in entry["segments"]}
+        return dict(entry["segments"])
     first, _, last = name.partition(".")[0].partition("-")
-    is_named = first.isdigit() and (last or first).isdigit()
-    return set(range(int(first), int(last or first) + 1)) if is_named else set()
+    if not (first.isdigit() and (last or first).isdigit()):
+        return {}
+    others = dict.fromkeys(range(int(first) + 1, int(last or first) + 1), 0)
+    return {int(first): int(entry.get("rows", 0))} | others
 
 
 _COLUMNS = ("sequence", "recv_time", "run", "data_type", "count", "reason")

@@ -36,6 +36,21 @@ has `decimal128(38, 18)` instead, so read files of several symbols with the type
 Times are UTC. Files of one type have the same columns.
 """
 
+BY_MINUTE = """\
+## `trades_by_minute`, `quotes_by_minute`, …
+
+What is left of days older than `downsample_days`: one file per folder. Of everything but trades it is the last record
+of each minute (of `exchange_time`), with the columns of its type. Of trades it is a bar:
+
+| column | type | meaning |
+|---|---|---|
+| `minute` | time, ns, UTC | when it begins |
+| `open`, `high`, `low`, `close` | decimal128(32, 12) | first, highest, lowest and last price, in the order of ids |
+| `volume` | decimal128(32, 12) | quantity traded |
+| `trades` | int64 | number of trades |
+| `first_id`, `last_id` | int64 | smallest and largest id of the venue |
+"""
+
 MANIFEST = """\
 ## `_manifest.json`
 
@@ -51,9 +66,13 @@ One per folder; replaced as a whole, and checked by `ravenctl verify`.
 | `files.<name>.continuous` | first and last sequence of each stretch without a hole; `null` when there are very many |
 | `files.<name>.gaps` | gap records of this type: how many records are missing, which, and why |
 | `files.<name>.damaged_frames` | what was damaged in segments: segment, offset, bytes, frames |
-| `files.<name>.segments` | of a merged file: number of each segment and how many records it gave, in their order |
+| `files.<name>.segments` | of a file made of several: number of each segment and how many records it gave, in order |
 | `files.<name>.sha256` | checksum of the file |
-| `removed.<name>` | the same of a file that is not there any more, and `why` |
+| `removed.<name>` | the same of a file that is not there any more |
+| `removed.<name>.why`, `on` | why it left (old, too much, archived where, downsampled), and the day |
+| `removed.<name>.unread_by` | databases that had not had all of it when the quota took it, and how many records |
+
+An archive has manifests of its own, with what the files' were when they left.
 """
 
 _EVERY = {
@@ -174,7 +193,7 @@ def reference() -> str:
         schema = narrow(table_of(kind, SCHEMAS[kind].empty_table(), "")).schema
         parts += [f"| `{field.name}` | {_type(field.type)} | {said[field.name]} |" for field in schema]
         parts[-1] += "\n"
-    return "\n".join([*parts, MANIFEST])
+    return "\n".join([*parts, BY_MINUTE, MANIFEST])
 
 
 def _type(kind: pa.DataType) -> str:

@@ -3,36 +3,38 @@
 Whole partitions (a day of a symbol and type) go from one stage to the next. What left stands in the partition's
 manifest, so that nobody takes "removed" for "never seen".
 
-    full resolution ─(downsample_days)─► type=trades_by_minute … ─(archive_days)─► archive folder ─(delete_days)─► gone
+    full resolution ─(downsample_days)─► type=trades_by_minute … ─(archive_days)─► archive ─(retention_days)─► gone
+
+A day that a database has still to read stays as it is, however old. Only the quota takes it, and takes it last.
 """
 
 from __future__ import annotations
 
-import hashlib
 import shutil
-from collections.abc import Iterator, Mapping
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from raven.errors import ConfigurationError, InternalError
 from raven.journal.compaction import locked
-from raven.journal.cursors import cursors_in
-from raven.journal.manifests import read_manifest, write_manifest
+from raven.journal.cursors import Position, cursors_in
+from raven.journal.downsampling import downsample
+from raven.journal.manifests import Manifest, read_manifest, segment_rows, write_manifest
 from raven.journal.partitions import BY_MINUTE, parquet_folder, sync
+from raven.journal.replacing import finish_replacing
 from raven.journal.segment import segments_in
-from raven.journal.tables import decoded
-from raven.observe import get_logger, record_retention
+from raven.observe import get_logger
 
-__all__ = ["Days", "Retention", "apply_retention"]
+__all__ = ["Days", "Readers", "Retention", "Retired", "apply_retention"]
 
 log = get_logger("journal")
 
-_MINUTE_NS = 60 * 10**9
+Readers = Mapping[str, Collection[str]]
+"""Databases that are written from a journal, and the types that each takes; an empty collection is all of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,9 @@ class Retention:
     archive: Path | None = None
     """Where old files go."""
     max_bytes: int = 0
-    """Of segments and Parquet together; above it the oldest days leave first. 0 is no limit."""
+    """Of segments and Parquet together; above it days leave, the oldest first. 0 is no limit."""
+    first: Sequence[str] = ()
+    """Types that leave before all others when there is too much, in this order."""
 
     def __post_init__(self) -> None:
         """Check that the stages make sense."""
@@ -68,6 +72,27 @@ class Retention:
     def of(self, name: str) -> Days:
         """Return the days of a type; what was downsampled is kept as long as what it was made of."""
         return self.types.get(name.removesuffix(BY_MINUTE), self.days)
+
+    def rank(self, name: str) -> int:
+        """Return when a type leaves if there is too much: the lower, the sooner."""
+        base = name.removesuffix(BY_MINUTE)
+        return self.first.index(base) if base in self.first else len(self.first)
+
+
+@dataclass(slots=True)
+class Retired:
+    """What left in one run."""
+
+    files: dict[str, int] = field(default_factory=dict)
+    """How many were `downsampled`, `archived`, `removed`."""
+    unread: dict[str, int] = field(default_factory=dict)
+    """By database, records that the quota took before it had them."""
+    held: int = 0
+    """Days of a symbol and type that are old enough, but a database has not had them."""
+
+    def add(self, how: str, files: int) -> None:
+        """Count files that left."""
+        self.files[how] = self.files.get(how, 0) + files
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -82,45 +107,42 @@ class _Partition:
     def age(self, today: date) -> int:
         return (today - date.fromisoformat(self.day)).days
 
-    def finish(self) -> None:
-        """Remove what a crash has left of files that are written off already."""
-        for name in read_manifest(self.folder).get("removed", {}):
-            (self.folder / name).unlink(missing_ok=True)
-
     def files(self) -> list[Path]:
         return sorted(self.folder.glob("*.parquet"))
 
+    def finish(self) -> None:
+        """Remove what a crash has left of files that are written off already."""
+        manifest = read_manifest(self.folder)
+        for name in manifest.get("removed", {}).keys() - manifest["files"].keys():
+            (self.folder / name).unlink(missing_ok=True)
 
-def apply_retention(journal: Path, retention: Retention, now_ns: int) -> None:
+    def unread_by(self, cursors: Mapping[str, Position], readers: Readers) -> Counter[str]:
+        """Return how many records each database has not had; what it would not take is none of them."""
+        found: Counter[str] = Counter()
+        if self.name.endswith(BY_MINUTE):
+            return found
+        entries = read_manifest(self.folder)["files"]
+        for path in self.files():
+            rows = segment_rows(path.name, entries.get(path.name, {}))
+            for reader, position in cursors.items():
+                if readers[reader] and self.name not in readers[reader]:
+                    continue
+                found[reader] += sum(count for number, count in rows.items() if number >= position.segment)
+        return +found
+
+
+def apply_retention(journal: Path, retention: Retention, now_ns: int, *, readers: Readers | None = None) -> Retired:
     """Let leave what is old enough, and what is too much.
 
+    `readers` are the databases that count; without them all that have a cursor do, and take everything.
     Raises: DataValidation when another process compacts the same journal; OSError.
     """
+    cursors = {name: place for name, place in cursors_in(journal).items() if readers is None or name in readers}
+    if readers is None:
+        readers = dict.fromkeys(cursors, ())
     with locked(journal):
-        _apply(journal, retention, now_ns)
-
-
-def _apply(journal: Path, retention: Retention, now_ns: int) -> None:
-    today = datetime.fromtimestamp(now_ns / 1e9, UTC).date()
-    root = parquet_folder(journal)
-    for partition in list(_partitions(root)):
-        partition.finish()
-        if not partition.files():
-            continue
-        days, age = retention.of(partition.name), partition.age(today)
-        if days.delete and age >= days.delete:
-            _remove(partition, "older than delete_days", journal)
-        elif days.archive and age >= days.archive and retention.archive is not None:
-            _archive(partition, root, retention.archive)
-        elif days.downsample and age >= days.downsample and not partition.name.endswith(BY_MINUTE):
-            _downsample(partition, journal)
-    if retention.archive is not None:
-        for partition in list(_partitions(retention.archive)):
-            days = retention.of(partition.name)
-            if days.delete and partition.age(today) >= days.delete:
-                _remove(partition, "older than delete_days", journal)
-    if retention.max_bytes:
-        _keep_within(journal, retention.max_bytes)
+        finish_replacing(journal)
+        return _Run(journal, retention, datetime.fromtimestamp(now_ns / 1e9, UTC).date(), cursors, readers).apply()
 
 
 def _partitions(root: Path) -> Iterator[_Partition]:
@@ -129,132 +151,136 @@ def _partitions(root: Path) -> Iterator[_Partition]:
             yield _Partition(folder.parts[-4].partition("=")[2], folder)
 
 
-def _keep_within(journal: Path, max_bytes: int) -> None:
-    """Let the oldest days leave until the rest fits; segments never do: the newest records stand in them."""
-    size = sum(path.stat().st_size for path in segments_in(journal))
-    partitions = sorted(_partitions(parquet_folder(journal)))
-    sizes = {partition: sum(path.stat().st_size for path in partition.files()) for partition in partitions}
-    size += sum(sizes.values())
-    for partition in partitions:
-        if size <= max_bytes:
+class _Run:
+    """One run over a journal."""
+
+    def __init__(
+        self,
+        journal: Path,
+        retention: Retention,
+        today: date,
+        cursors: Mapping[str, Position],
+        readers: Readers,
+    ) -> None:
+        self._journal = journal
+        self._root = parquet_folder(journal)
+        self._retention = retention
+        self._today = today
+        self._cursors = cursors
+        self._readers = readers
+        self._done = Retired()
+
+    def apply(self) -> Retired:
+        for partition in list(_partitions(self._root)):
+            self._age(partition)
+        if self._retention.archive is not None:
+            for partition in list(_partitions(self._retention.archive)):
+                partition.finish()
+                days = self._retention.of(partition.name)
+                if days.delete and partition.age(self._today) >= days.delete:
+                    self._remove(partition, f"older than {days.delete} days, in the archive")
+        if self._retention.max_bytes:
+            self._keep_within(self._retention.max_bytes)
+        return self._done
+
+    def _age(self, partition: _Partition) -> None:
+        """Let a partition go on to the stage that its age says."""
+        partition.finish()
+        if not partition.files():
             return
-        _remove(partition, f"the journal is larger than retention_bytes ({max_bytes})", journal)
-        size -= sizes[partition]
-    if size > max_bytes:
-        log.warning("the newest segments alone are larger than the quota", bytes=size, quota=max_bytes, every_s=600)
+        days, age = self._retention.of(partition.name), partition.age(self._today)
+        is_whole = partition.name != "gaps" and not partition.name.endswith(BY_MINUTE)
+        leaves = bool(days.delete) and age >= days.delete
+        moves = bool(days.archive) and age >= days.archive and self._retention.archive is not None
+        shrinks = bool(days.downsample) and age >= days.downsample and is_whole
+        if not (leaves or moves or shrinks):
+            return
+        if unread := partition.unread_by(self._cursors, self._readers):
+            self._done.held += 1
+            log.warning(
+                "a day is kept longer than configured: a database has not had it",
+                partition=str(partition.folder), sinks=sorted(unread), every_s=3600,
+            )  # fmt: skip
+        elif leaves:
+            self._remove(partition, f"older than {days.delete} days")
+        elif moves and self._retention.archive is not None:
+            self._archive(partition, self._retention.archive)
+        else:
+            self._downsample(partition)
 
+    def _keep_within(self, max_bytes: int) -> None:
+        """Let days leave until the rest fits; segments never do: the newest records stand in them.
 
-def _remove(partition: _Partition, why: str, journal: Path) -> None:
-    _tell_readers(partition, journal, why)
-    files = partition.files()
-    _note(partition, files, why)
-    for path in files:
-        path.unlink()
-    record_retention("removed", len(files))
-    log.info("removed", partition=str(partition.folder), files=len(files), reason=why)
+        First what every database has had, and of that the types that are to leave first; the oldest days of each.
+        """
+        size = sum(path.stat().st_size for path in segments_in(self._journal))
+        partitions = list(_partitions(self._root))
+        sizes = {partition: sum(path.stat().st_size for path in partition.files()) for partition in partitions}
+        size += sum(sizes.values())
+        unread = {partition: partition.unread_by(self._cursors, self._readers) for partition in partitions}
+        for partition in sorted(partitions, key=lambda one: (bool(unread[one]), self._retention.rank(one.name), one)):
+            if size <= max_bytes:
+                return
+            self._remove(partition, f"the journal was larger than {max_bytes} bytes", unread[partition])
+            size -= sizes[partition]
+        if size > max_bytes:
+            log.warning("the newest segments alone are larger than the quota", bytes=size, quota=max_bytes, every_s=600)
 
-
-def _archive(partition: _Partition, root: Path, archive: Path) -> None:
-    target = archive / partition.folder.relative_to(root)
-    target.mkdir(parents=True, exist_ok=True)
-    files = partition.files()
-    for path in files:
-        unfinished = target / f"_{path.stem}.unfinished"
-        # Another disk, as a rule: copied, and removed here when the copy is whole.
-        shutil.copyfile(path, unfinished)
-        if unfinished.read_bytes() != path.read_bytes():
-            raise InternalError(f"{unfinished}: the copy differs from {path}, which is kept")
-        sync(unfinished)
-        unfinished.rename(target / path.name)
-    sync(target)
-    _note(partition, files, f"archived in {target}")
-    for path in files:
-        path.unlink()
-    record_retention("archived", len(files))
-    log.info("archived", partition=str(partition.folder), to=str(target), files=len(files))
-
-
-def _downsample(partition: _Partition, journal: Path) -> None:
-    files = partition.files()
-    if partition.name == "gaps":
-        return
-    tables = [pq.read_table(path, partitioning=None) for path in files]
-    order = [("recv_time", "ascending"), ("sequence", "ascending")]
-    table = pa.concat_tables([decoded(one) for one in tables]).sort_by(order)
-    small = _bars(table) if partition.name == "trades" else _last_of_minute(table)
-    folder = partition.folder.parent.parent / f"type={partition.name}{BY_MINUTE}" / partition.folder.name
-    folder.mkdir(parents=True, exist_ok=True)
-    path, unfinished = folder / f"{files[0].stem}-{files[-1].stem}.parquet", folder / "_day.unfinished"
-    pq.write_table(small, unfinished, compression="zstd")
-    if not pq.read_table(unfinished, partitioning=None).equals(small):
-        raise InternalError(f"{unfinished}: what was written is not what was read back; the day is kept as it is")
-    sync(unfinished)
-    unfinished.rename(path)
-    about = {"rows": len(small), "sha256": hashlib.sha256(path.read_bytes()).hexdigest()}
-    write_manifest(folder, {"files": {path.name: about}})
-    _tell_readers(partition, journal, "downsampled")
-    _note(partition, files, f"downsampled to {len(small)} records in {folder.parent.name}")
-    for old in files:
-        old.unlink()
-    record_retention("downsampled", len(files))
-    log.info("downsampled", partition=str(partition.folder), records=len(table), to=len(small))
-
-
-def _minutes(table: pa.Table) -> pa.ChunkedArray:
-    times = table["exchange_time"].cast(pa.int64())
-    return pc.multiply(pc.divide(times, _MINUTE_NS), _MINUTE_NS).cast(pa.timestamp("ns", tz="UTC"))
-
-
-def _bars(trades: pa.Table) -> pa.Table:
-    """Return open, high, low, close, volume and number of the trades of each minute."""
-    # Arrow has no first and last of decimals: the rows of them are found, and the prices taken from there.
-    rows = trades.append_column("minute", _minutes(trades)).append_column(
-        "row", pa.array(range(len(trades)), pa.int64())
-    )
-    grouped = rows.group_by("minute", use_threads=False).aggregate(
-        [
-            ("row", "min"), ("row", "max"), ("price", "max"), ("price", "min"), ("quantity", "sum"),
-            ("id", "count"), ("id", "min"), ("id", "max"),
-        ]
-    )  # fmt: skip
-    return pa.table(
-        {
-            "minute": grouped["minute"],
-            "open": trades["price"].take(grouped["row_min"]),
-            "high": grouped["price_max"],
-            "low": grouped["price_min"],
-            "close": trades["price"].take(grouped["row_max"]),
-            "volume": grouped["quantity_sum"],
-            "trades": grouped["id_count"],
-            "first_id": grouped["id_min"],
-            "last_id": grouped["id_max"],
-        }
-    )
-
-
-def _last_of_minute(states: pa.Table) -> pa.Table:
-    """Return the last state of each minute, with all its columns."""
-    rows = pa.table({"minute": _minutes(states), "row": pa.array(range(len(states)), pa.int64())})
-    last = rows.group_by("minute", use_threads=False).aggregate([("row", "max")])
-    return states.take(last["row_max"])
-
-
-def _note(partition: _Partition, files: list[Path], why: str) -> None:
-    """Write into the manifest what leaves, before it does."""
-    manifest = read_manifest(partition.folder)
-    for one in files:
-        entry = manifest["files"].pop(one.name, {"rows": pq.read_metadata(one).num_rows})
-        manifest.setdefault("removed", {})[one.name] = entry | {"why": why}
-    write_manifest(partition.folder, manifest)
-
-
-def _tell_readers(partition: _Partition, journal: Path, why: str) -> None:
-    """Say aloud when something leaves that a database has not read."""
-    stems = [int(path.stem.partition("-")[0]) for path in partition.files()]
-    for reader, position in cursors_in(journal).items():
-        behind = [stem for stem in stems if stem >= position.segment]
-        if behind:
+    def _remove(self, partition: _Partition, why: str, unread: Mapping[str, int] | None = None) -> None:
+        for sink, rows in (unread or {}).items():
+            self._done.unread[sink] = self._done.unread.get(sink, 0) + rows
             log.error(
                 "records leave the journal that a database has not had",
-                sink=reader, partition=str(partition.folder), segments=behind[:10], reason=why,
+                sink=sink, rows=rows, partition=str(partition.folder), reason=why,
             )  # fmt: skip
+        files = partition.files()
+        self._take_away(partition, files, why, {"unread_by": dict(unread)} if unread else {})
+        self._done.add("removed", len(files))
+        log.info("removed", partition=str(partition.folder), files=len(files), reason=why)
+
+    def _archive(self, partition: _Partition, archive: Path) -> None:
+        target = archive / partition.folder.relative_to(self._root)
+        target.mkdir(parents=True, exist_ok=True)
+        files = partition.files()
+        for path in files:
+            unfinished = target / f"_{path.stem}.unfinished"
+            # Another disk, as a rule: copied, and removed here when the copy is whole.
+            shutil.copyfile(path, unfinished)
+            if unfinished.read_bytes() != path.read_bytes():
+                raise InternalError(f"{unfinished}: the copy differs from {path}, which is kept")
+            sync(unfinished)
+            unfinished.rename(target / path.name)
+        sync(target)
+        here, there = read_manifest(partition.folder), read_manifest(target)
+        there["files"] |= {path.name: _entry(here, path) for path in files}
+        # Gaps and damage of the day are in them; what left before is told where it was.
+        write_manifest(target, there)
+        self._take_away(partition, files, f"archived in {target}")
+        self._done.add("archived", len(files))
+        log.info("archived", partition=str(partition.folder), to=str(target), files=len(files))
+
+    def _downsample(self, partition: _Partition) -> None:
+        files = partition.files()
+        rows = downsample(self._journal, partition.folder, files)
+        self._take_away(partition, files, f"downsampled into type={partition.name}{BY_MINUTE}")
+        self._done.add("downsampled", len(files))
+        log.info("downsampled", partition=str(partition.folder), files=len(files), minutes=rows)
+
+    def _take_away(
+        self, partition: _Partition, files: Sequence[Path], why: str, more: Mapping[str, object] | None = None
+    ) -> None:
+        """Write into the manifest what leaves, and then let it."""
+        manifest = read_manifest(partition.folder)
+        on = {"why": why, "on": self._today.isoformat()} | dict(more or {})
+        for path in files:
+            manifest.setdefault("removed", {})[path.name] = _entry(manifest, path) | on
+            manifest["files"].pop(path.name, None)
+        write_manifest(partition.folder, manifest)
+        for path in files:
+            path.unlink()
+
+
+def _entry(manifest: Manifest, path: Path) -> Manifest:
+    """Return what a manifest says of a file, or what the file says of itself."""
+    entry: Manifest | None = manifest["files"].get(path.name)
+    return {"rows": pq.read_metadata(path).num_rows} if entry is None else entry

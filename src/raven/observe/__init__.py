@@ -22,6 +22,7 @@ from raven.observe.metrics import (
     record_sink_refusal,
     record_sink_write,
     record_snapshot_request,
+    record_unread,
 )
 from raven.observe.native import EngineSource, InstrumentCounts, NativeCollector, NativeCounts, NativeSource
 from raven.observe.snapshots import SnapshotCollector
@@ -56,4 +57,5 @@ __all__ = [
     "record_sink_refusal",
     "record_sink_write",
     "record_snapshot_request",
+    "record_unread",
 ]

@@ -35,6 +35,7 @@ __all__ = [
     "record_sink_refusal",
     "record_sink_write",
     "record_snapshot_request",
+    "record_unread",
 ]
 
 prometheus.disable_created_metrics()  # type: ignore[no-untyped-call]
@@ -105,6 +106,12 @@ JOURNAL_RETENTION = Counter(
     "raven_journal_retired_files",
     "Parquet files that left: downsampled, archived, removed.",
     ["how"],
+    registry=REGISTRY,
+)
+JOURNAL_UNREAD = Counter(
+    "raven_journal_unread_removed_records",
+    "Records that the quota took from the journal before a database had them.",
+    ["sink"],
     registry=REGISTRY,
 )
 SINK_ROWS = Counter("raven_sink_rows", "Records that a database has taken.", ["sink"], registry=REGISTRY)
@@ -206,6 +213,11 @@ def record_compaction(segments: int, size: int) -> None:
 def record_retention(how: str, files: int) -> None:
     """Count files that left the journal: `downsampled`, `archived` or `removed`."""
     JOURNAL_RETENTION.labels(how).inc(files)
+
+
+def record_unread(sink: str, rows: int) -> None:
+    """Count records that left the journal before a database had them."""
+    JOURNAL_UNREAD.labels(sink).inc(rows)
 
 
 def record_sink_write(sink: str, rows: int, seconds: float) -> None:

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from raven.app.from_settings import bar_spec_of, books_interval_ms, expected_symbols
-from raven.app.memory import recorder
+from raven.app.memory import keeper, recorder
 from raven.app.services import find
 from raven.config import Settings
 from raven.errors import ConfigurationError
 from raven.ingest.settings import VenuePlan
+from raven.journal.retention import Days, Retention
 from raven.topics import DataType
 
 
@@ -26,6 +27,24 @@ def test_books_are_stored_as_often_as_they_are_captured_unless_the_journal_is_to
 def test_nothing_is_recorded_unless_asked_for() -> None:
     assert recorder(Settings()) is None
     assert recorder(Settings.model_validate({"record": {"enabled": True, "dir": "elsewhere"}})) is not None
+
+
+def test_who_keeps_house_is_told_the_days_of_every_type_and_who_reads() -> None:
+    settings = Settings.model_validate(
+        {
+            "journal": {
+                "enabled": True, "retention_days": 30, "retention_bytes": 5, "retention_first": "quotes,orderbook",
+                "types": {"trades": {"retention_days": 0}},
+            },
+            "influx": {"url": "http://localhost:8086", "types": ["trades"]},
+        }
+    )  # fmt: skip
+    made = keeper(settings)
+
+    assert made is not None
+    assert made.settings.readers == {"influx": ["trades"]}
+    assert made.settings.retention == Retention(Days(delete=30), {"trades": Days()}, None, 5, ["quotes", "orderbook"])
+    assert keeper(Settings()) is None
 
 
 def test_a_pattern_stands_for_many_symbols_before_they_are_known() -> None:

@@ -118,6 +118,16 @@ def test_database_is_another_name_of_influx(tmp_path: Path) -> None:
         ("a.toml", "[venues.x.overrides]\n'A/B' = 'C D'\n", r"A/B: 'C D' is no symbol of a venue"),
         ("a.toml", "[monitoring]\nlog_level = 'loud'\n", r"expected one of trace, debug, info, warn, error"),
         ("a.toml", "[redis]\nurl = 'localhost'\n", r"redis\.url .* not a URL"),
+        (
+            "a.toml",
+            "[journal.types.quotes]\nretention_day = 1\n",
+            r"did you mean journal\.types\.quotes\.retention_days\?",
+        ),
+        (
+            "a.toml",
+            "[journal.types.qoutes]\nretention_days = 1\n",
+            r"journal\.types: 'qoutes' is not one of orderbook, trades",
+        ),
     ],
 )
 def test_a_mistake_is_named_with_its_place_and_a_way_out(tmp_path: Path, name: str, text: str, message: str) -> None:
@@ -178,6 +188,12 @@ def test_a_missing_config_file_is_named(tmp_path: Path) -> None:
         ({"SERVER__TLS_KEY": "k"}, "TLS needs both"),
         ({"SERVER__TLS_CLIENT_CA": "k"}, "mutual TLS needs"),
         ({"FEEDS__MAX_RECONNECT_DELAY_MS": "10"}, "the cap must not be below"),
+        ({"JOURNAL__RETENTION_FIRST": "books"}, "journal.retention_first: 'books' is not one of"),
+        ({"JOURNAL__TYPES__TRADES__ARCHIVE_DAYS": "9"}, "journal.types.trades.archive_days is set without"),
+        (
+            {"JOURNAL__DOWNSAMPLE_DAYS": "30", "JOURNAL__TYPES__QUOTES__RETENTION_DAYS": "7"},
+            r"journal.types.quotes: retention_days \(7\) is not after downsample_days \(30\)",
+        ),
         ({"FEEDS__VENUES": "a,b", "FEEDS__EXCHANGE_WS_URL": "ws://h"}, r"set venues\.<name>\.ws_url for each"),
     ],
 )
@@ -251,6 +267,15 @@ def test_an_override_fits_into_the_environment_and_is_printed_as_it_can_be_read(
 
     assert loaded.settings.venue("x").overrides == {"PEPE/USDT": "1000PEPEUSDT", "A/B": "AB"}
     assert tomllib.loads(printed)["venues"]["x"]["overrides"] == loaded.settings.venue("x").overrides
+
+
+def test_a_type_of_the_journal_has_days_of_its_own_and_else_those_of_all(tmp_path: Path) -> None:
+    text = "[journal]\ndownsample_days = 3\nretention_days = 30\n[journal.types.trades]\nretention_days = 0\n"
+    loaded = load_here(tmp_path, write(tmp_path, "a.toml", text), RAVEN__JOURNAL__TYPES__QUOTES__DOWNSAMPLE_DAYS="0")
+    journal = loaded.settings.journal
+
+    assert [journal.days_of(name) for name in ("trades", "quotes", "orderbook")] == [(3, 0, 0), (0, 0, 30), (3, 0, 30)]
+    assert tomllib.loads(render(loaded))["journal"]["types"]["trades"]["retention_days"] == 0
 
 
 def test_a_venue_hears_the_symbols_of_feeds_and_its_own(tmp_path: Path) -> None:
