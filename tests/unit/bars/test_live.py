@@ -245,6 +245,27 @@ def test_what_was_lost_on_the_way_is_seen_by_the_ids() -> None:
     assert [(bar["gap_count"], bar["complete"]) for _, bar in stage.bars] == [(2, False)]
 
 
+@pytest.mark.parametrize("empty", [False, True])
+def test_a_bar_that_the_clock_has_ended_is_corrected_when_its_end_turns_out_to_be_missing(empty: bool) -> None:
+    stage = Stage("time", {"seconds": 1, "empty": empty})
+    start = 1_700_000_000_000
+    publish(stage.writer, (start - 10, 1000, 5, False, 1), 0)
+    publish(stage.writer, (start, 1000, 5, False, 2), 0)
+    stage.live.step(start + 3_000, 100)
+    stage.step()
+    before = dict(stage.bars)
+
+    publish(stage.writer, (start + 3_500, 1000, 5, False, 5), 0)
+    stage.live.step(start + 5_000, 100)
+    stage.step()
+
+    quality = [(bar["complete"], bar["gap_count"], bar["revision"]) for bar in dict(stage.bars).values()]
+    assert list(before.values())[1] == stage.bars[1][1]
+    assert (before[start,]["complete"], before[start,]["gap_count"]) == (True, 0)
+    # Between the two trades that are known, nobody knows which bars the missing ones belong to.
+    assert quality[1:] == [(False, 2, 1)] * (2 if empty else 1) + [(False, 2, 0)] * (2 if empty else 1)
+
+
 def test_a_state_that_does_not_fit_is_not_used() -> None:
     stage = Stage("tick", {"ticks": 2})
     state = stage.live.state(stage.topic)

@@ -113,8 +113,8 @@ impl AnyBuilder {
     }
 
     /// See [`Builder::note_gap`].
-    pub fn note_gap(&mut self, count: u64) {
-        with_builder!(self, builder => builder.note_gap(count));
+    pub fn note_gap(&mut self, count: u64, emit: &mut impl FnMut(&Bar)) {
+        with_builder!(self, builder => builder.note_gap(count, emit));
     }
 
     /// See [`Builder::on_clock`].

@@ -179,8 +179,8 @@ impl<R: Rule> Builder<R> {
     #[cold]
     fn take_note(&mut self, place: Place, trade: &Trade, emit: &mut impl FnMut(&Bar)) -> bool {
         match place {
-            Place::Next { missing } => self.note_missing(missing),
-            Place::Restart => self.note_unknown(),
+            Place::Next { missing } => self.note_missing(missing, emit),
+            Place::Restart => self.note_unknown(emit),
             Place::Late => {
                 self.insert(trade, true, emit);
                 return true;
@@ -193,26 +193,43 @@ impl<R: Rule> Builder<R> {
         false
     }
 
-    fn note_missing(&mut self, count: u64) {
-        if self.is_open {
-            self.bar.gap_count += count;
-        }
+    fn note_missing(&mut self, count: u64, emit: &mut impl FnMut(&Bar)) {
+        self.note_in_last(emit, |bar| bar.gap_count += count);
         self.missing += count;
     }
 
-    fn note_unknown(&mut self) {
-        if self.is_open {
-            self.bar.is_cut = true;
-        }
+    fn note_unknown(&mut self, emit: &mut impl FnMut(&Bar)) {
+        self.note_in_last(emit, |bar| bar.is_cut = true);
         self.is_unknown = true;
     }
 
+    /// What is missing may belong to the last bar: to the one that is open, or to the one that the clock has ended before
+    /// anybody could know, and to those without a trade since then.
+    fn note_in_last(&mut self, emit: &mut impl FnMut(&Bar), note: impl Fn(&mut Bar)) {
+        if self.is_open {
+            return note(&mut self.bar);
+        }
+        if self.rule.interval_ms().is_none() {
+            return;
+        }
+        let Self { recent, rule, .. } = self;
+        let last = recent.iter().rposition(|bar| !bar.is_empty()).unwrap_or(0);
+        for bar in recent.range_mut(last..) {
+            note(bar);
+            bar.revision += 1;
+            rule.describe(bar);
+            emit(bar);
+        }
+    }
+
     /// Trades were lost on the way. With ids the next trade shows how many; without, the count is all there is.
-    pub fn note_gap(&mut self, count: u64) {
+    pub fn note_gap(&mut self, count: u64, emit: &mut impl FnMut(&Bar)) {
         match count {
-            0 => self.note_unknown(),
+            // A bar that has ended is not doubted before its neighbour's id says that something is missing.
+            0 if self.is_open || !self.order.has_ids() => self.note_unknown(emit),
+            0 => self.is_unknown = true,
             _ if self.order.has_ids() => {}
-            _ => self.note_missing(count),
+            _ => self.note_missing(count, emit),
         }
     }
 

@@ -122,14 +122,12 @@ impl Feed {
     fn step(&mut self, now_ms: i64, limit: usize, words: &mut Vec<u64>) {
         let Self { reader, builder, out } = self;
         for _ in 0..limit {
-            match reader.read(words) {
+            let read = reader.read(words);
+            let scales = builder.scales();
+            match read {
                 // What waits in the ring belongs before the end of the clock's bar.
-                Read::Empty => {
-                    let scales = builder.scales();
-                    builder.on_clock(now_ms, &mut |bar| out.publish(bar, scales));
-                    return;
-                }
-                Read::Lapped { lost } => builder.note_gap(lost),
+                Read::Empty => return builder.on_clock(now_ms, &mut |bar| out.publish(bar, scales)),
+                Read::Lapped { lost } => builder.note_gap(lost, &mut |bar| out.publish(bar, scales)),
                 Read::Record => take(builder, out, words),
             }
         }
@@ -152,7 +150,10 @@ fn take(builder: &mut AnyBuilder, out: &mut Out, words: &[u64]) {
             let scales = Scales { price: header.price_scale, quantity: header.quantity_scale };
             builder.take_scaled(scales, std::iter::once(trade), &mut |bar, scales| out.publish(bar, scales));
         }
-        Kind::Gap if body.len() >= gap::WORDS && body[gap::REPAIRED] == 0 => builder.note_gap(body[gap::COUNT]),
+        Kind::Gap if body.len() >= gap::WORDS && body[gap::REPAIRED] == 0 => {
+            let scales = builder.scales();
+            builder.note_gap(body[gap::COUNT], &mut |bar| out.publish(bar, scales));
+        }
         _ => {}
     }
 }
