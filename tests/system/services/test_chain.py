@@ -1,0 +1,139 @@
+"""Source → aggregator → persistence → PostgreSQL: one end asks for all of it, and any of them may be killed."""
+
+from __future__ import annotations
+
+import itertools
+import signal
+import time
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from tests.servers.postgres import PostgresServer, postgres_server
+from tests.system.services.conftest import Platform, until
+from tests.system.services.truth import Truth
+
+__all__ = ["postgres_server"]
+
+CHAIN = ("binance_spot", "raven_timebar", "bar_persistence")
+START = ("start", "--symbol", "BTCUSDT", "--service")
+STOP = ("stop", "--symbol", "BTCUSDT", "--service")
+COLUMNS = (
+    "first_trade_id", "last_trade_id", "open", "high", "low", "close", "volume", "quote_volume", "buy_volume",
+    "sell_volume", "buy_ticks", "sell_ticks",
+)  # fmt: skip
+
+
+class Bars:
+    """What the database has of them."""
+
+    def __init__(self, server: PostgresServer) -> None:
+        self._server = server
+
+    def rows(self, table: str = "time_bars") -> list[dict[str, Any]]:
+        """Return them by open time, figures as the database writes them."""
+        if self._server.query(f"SELECT to_regclass('raven.{table}') IS NOT NULL") == ["f"]:
+            return []
+        names = (*COLUMNS, "complete", "gap_count", "revision")
+        lines = self._server.query(f"SELECT {', '.join(names)} FROM raven.{table} ORDER BY open_time, first_trade_id")
+        rows = [dict(zip(names, line.split("|"), strict=True)) for line in lines]
+        return [row | {"is_whole": row["complete"] == "t" and row["gap_count"] == "0"} for row in rows]
+
+    def whole(self, table: str = "time_bars") -> int:
+        """Return the last trade of the newest bar that nothing is missing of."""
+        return max((int(row["last_trade_id"]) for row in self.rows(table) if row["is_whole"]), default=0)
+
+    def gaps(self) -> int:
+        """Return how many gap records it has."""
+        if self._server.query("SELECT to_regclass('raven.gaps') IS NOT NULL") == ["f"]:
+            return 0
+        return self._server.count("gaps")
+
+
+def differences(rows: list[dict[str, Any]], offline: dict[int, dict[str, Any]]) -> list[str]:
+    """Compare bars that say of themselves that nothing is missing with those of the exchange's own trades."""
+    found = []
+    for row in rows:
+        if not row["is_whole"]:
+            continue
+        true = offline.get(int(row["first_trade_id"]))
+        if true is None:
+            found.append(f"no bar begins with trade {row['first_trade_id']}")
+            continue
+        found += [
+            f"bar from {row['first_trade_id']}: {name} is {row[name]}, not {true[name]}"
+            for name in COLUMNS
+            if float(row[name]) != float(true[name])
+        ]
+    return found
+
+
+def holes(rows: list[dict[str, Any]]) -> list[tuple[int, int]]:
+    """Return the trades that are in no bar though the bars on both sides say that they are whole."""
+    return [
+        (int(before["last_trade_id"]), int(after["first_trade_id"]))
+        for before, after in itertools.pairwise(rows)
+        if int(after["first_trade_id"]) != int(before["last_trade_id"]) + 1 and before["is_whole"] and after["is_whole"]
+    ]
+
+
+def test_a_start_at_the_aggregator_reaches_the_exchange_and_a_stop_lets_go_of_it(
+    platform: Platform, figure: Callable[[str, object], None]
+) -> None:
+    for name in ("binance_spot", "raven_timebar"):
+        until(platform.start(name, options=("--seconds", "1") if name == "raven_timebar" else ()).is_ready, "idle")
+    bars = platform.running["raven_timebar"]
+
+    began = time.monotonic()
+    code, said = platform.ctl(*START, "timebar")
+    until(lambda: bars.collections() == {"BTCUSDT": "live"}, "the first trade has come to the aggregator")
+    seconds = time.monotonic() - began
+    figure("first_trade_s", round(seconds, 2))
+    print(f"ravenctl start → first trade at the aggregator: {seconds:.2f} s")
+    until(lambda: bars.status()["events"] > 0, "a bar")
+    platform.ctl(*STOP, "timebar")
+    until(lambda: not platform.market()["streams"], "the exchange is asked for nothing")
+
+    assert (code, said) == (0, "raven_timebar: collecting TIME_BARS of BTCUSDT from binance_spot\n")
+    assert seconds < 20, "two seconds on a machine that does nothing else"
+    assert platform.market()["ws"]["unsubscribe"] >= 1
+    assert bars.collections() == {}
+
+
+@pytest.mark.fault("P1")
+@pytest.mark.timeout(900)
+def test_any_of_them_is_killed_and_every_bar_is_true_or_marked(
+    platform: Platform, postgres_server: PostgresServer, chaos: bool, figure: Callable[[str, object], None]
+) -> None:
+    platform.say_in("feeds", f'state_dir = "{platform.folder}/state"')
+    platform.say(f'[timebar]\nseconds = 1\n[timescale]\nurl = "{postgres_server.url}"\n')
+    for name in CHAIN:
+        platform.start(name)
+    platform.ctl(*START, "bar_persistence")
+    bars, truth, healing = Bars(postgres_server), Truth(platform), []
+    until(bars.whole, "bars are in the database", 60)
+
+    for number in range(20 if chaos else 3):
+        victim = CHAIN[number % len(CHAIN)]
+        platform.running[victim].end(signal.SIGKILL)
+        began, before = time.monotonic(), bars.whole()
+        platform.start(victim)
+        until(lambda: all(platform.running[name].is_ready() for name in CHAIN), f"all are ready after {victim}", 60)
+        # One bar later, so that a whole one lies behind the gap.
+        until(
+            lambda before=before: len([1 for row in bars.rows() if int(row["first_trade_id"]) > before]) > 2, "bars", 60
+        )
+        healing.append(round(time.monotonic() - began, 2))
+        truth.follow()
+
+    platform.ctl(*STOP, "bar_persistence")
+    until(lambda: platform.running["bar_persistence"].collections() == {}, "it wants no more")
+    rows = bars.rows()
+    truth.follow()
+    marked = [row for row in rows if not row["is_whole"]]
+    figure("heal_s", healing)
+    figure("bars", f"{len(rows)}, of these {len(marked)} marked")
+    print(f"healed within {max(healing)} s; {len(rows)} bars, {len(marked)} marked, {bars.gaps()} gap records")
+    assert differences(rows, truth.bars("time", seconds=1)) == []
+    assert len(holes(rows)) <= bars.gaps()
+    assert len(marked) <= 2 * len(healing) + 2
