@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,9 +18,10 @@ from tests.servers.questdb import QuestdbServer, questdb_server
 
 from raven._core import Hub, LiveBars
 from raven.bars import bar_spec, build
+from raven.errors import DatabaseConnection, NetworkTimeout
 from raven.journal import Journal, compact
 from raven.journal.cursors import Position, save_cursor
-from raven.ports import Sink
+from raven.ports import Sink, SinkBatch
 from raven.resilience.breaker import BreakerSettings, CircuitBreaker
 from raven.resilience.dead_letters import DeadLetterQueue
 from raven.roles.persistence import Persistence, PersistenceSettings
@@ -48,6 +49,7 @@ COLUMNS = (
     *("interval", "complete", "warming_up", "gap_count", "revision"),
 )
 Trade = tuple[int, int, int, int, bool]
+Bars = list[tuple[Any, ...]]
 
 
 def trades(count: int, seed: int) -> list[Trade]:
@@ -85,7 +87,7 @@ def write_journal(folder: Path, kind: str) -> dict[str, list[Trade]]:
     return all_trades
 
 
-def offline(some: list[Trade], kind: str) -> list[tuple[Any, ...]]:
+def offline(some: list[Trade], kind: str) -> Bars:
     """Return the bars of trades, in the order of their opening."""
     times, ids, prices, quantities, sells = zip(*some, strict=True)
     decimals = [pa.array([Decimal(one).scaleb(-3) for one in column], pa.decimal128(20, 3))
@@ -153,7 +155,7 @@ def with_a_newer_segment(folder: Path) -> None:
     journal.close()
 
 
-async def of_postgres(server: PostgresServer, kind: str, symbol: str) -> list[tuple[Any, ...]]:
+async def of_postgres(server: PostgresServer, kind: str, symbol: str) -> Bars:
     connection = await asyncpg.connect(server.url)
     rows = await connection.fetch(
         f"SELECT (extract(epoch from open_time) * 1000)::bigint, {', '.join(COLUMNS)} FROM raven.{kind}_bars"
@@ -164,23 +166,24 @@ async def of_postgres(server: PostgresServer, kind: str, symbol: str) -> list[tu
     return [(row[0], int(row[1].timestamp() * 1000 + 0.5), *tuple(row)[2:]) for row in rows]
 
 
-def of_influx(server: InfluxServer, kind: str, symbol: str) -> list[tuple[Any, ...]]:
-    rows = server.query(f"SELECT * FROM \"{kind}_bars\" WHERE symbol = '{symbol}'")
+async def of_influx(server: InfluxServer, kind: str, symbol: str) -> Bars:
+    rows = await asyncio.to_thread(server.query, f"SELECT * FROM \"{kind}_bars\" WHERE symbol = '{symbol}'")
     rows.sort(key=lambda row: (row["time"] // MS, row["first_trade_id"], int(row.get("part") or 0)))
     return [(row["time"] // MS, row["close_time"] // MS, *(row[name] for name in COLUMNS[1:])) for row in rows]
 
 
-def of_questdb(server: QuestdbServer, kind: str, symbol: str) -> list[tuple[Any, ...]]:
-    server.count(f"{kind}_bars")
+async def of_questdb(server: QuestdbServer, kind: str, symbol: str) -> Bars:
+    await asyncio.to_thread(server.count, f"{kind}_bars")
     times = ", ".join(f"cast({name} AS long) / {MS} AS {name}" for name in ("open_time", "close_time"))
-    rows = server.query(
+    rows = await asyncio.to_thread(
+        server.query,
         f"SELECT {times}, {', '.join(COLUMNS[1:])} FROM {kind}_bars WHERE symbol = '{symbol}'"
-        " ORDER BY open_time, first_trade_id, part"
+        " ORDER BY open_time, first_trade_id, part",
     )
     return [tuple(float(value) if name in VALUES else value for name, value in row.items()) for row in rows]
 
 
-Asked = Callable[[Any, str, str], list[tuple[Any, ...]]]
+Asked = Callable[[Any, str, str], Awaitable[Bars]]
 
 
 @pytest.mark.parametrize(
@@ -200,7 +203,59 @@ async def test_the_others_have_them_too(
             await bring(sink(running.url), folder, batch_rows=batch_rows)
 
         for symbol, some in all_trades.items():
-            doubles = [
-                tuple(float(one) if isinstance(one, Decimal) else one for one in row) for row in offline(some, kind)
-            ]
-            assert await asyncio.to_thread(ask, running, kind, symbol) == doubles, kind
+            assert await ask(running, kind, symbol) == doubles(offline(some, kind)), kind
+
+
+def doubles(bars: Bars) -> Bars:
+    """Return bars as databases have them that know no decimals, or say them as texts."""
+    return [tuple(float(one) if isinstance(one, Decimal) else one for one in bar) for bar in bars]
+
+
+class Killing:
+    """A sink whose server is killed before one write, and after another one whose answer is lost."""
+
+    def __init__(self, sink: Sink, server: Any) -> None:
+        self._sink, self._server = sink, server
+        self.writes = 0
+
+    async def open(self) -> None:
+        await self._sink.open()
+
+    async def write(self, batch: SinkBatch) -> None:
+        self.writes += 1
+        if self.writes == 3:
+            await asyncio.to_thread(self._server.kill)
+            with pytest.raises((DatabaseConnection, NetworkTimeout)):
+                await self._sink.write(batch)
+            await asyncio.to_thread(self._server.start)
+            raise DatabaseConnection("killed before it was written")
+        await self._sink.write(batch)
+        if self.writes == 6:
+            await asyncio.to_thread(self._server.kill)
+            await asyncio.to_thread(self._server.start)
+            raise NetworkTimeout("killed before it answered")
+
+    async def close(self) -> None:
+        await self._sink.close()
+
+
+@pytest.mark.parametrize(
+    ("server", "sink", "ask"),
+    [("influx_server", InfluxSink, of_influx), ("postgres_server", PostgresSink, of_postgres)],
+    ids=["influx", "postgres"],
+)
+async def test_a_server_that_is_killed_twice_has_every_bar_once(
+    request: pytest.FixtureRequest, tmp_path: Path, server: str, sink: Callable[[str], Sink], ask: Asked
+) -> None:
+    running = request.getfixturevalue(server)
+    if server == "postgres_server":
+        running.query("DROP SCHEMA IF EXISTS raven CASCADE")
+    all_trades = write_journal(tmp_path / "journal", "vpin")
+    killing = Killing(sink(running.url), running)
+
+    await bring(killing, tmp_path / "journal", batch_rows=150)
+
+    assert killing.writes > 6, "both writes that failed came again"
+    for symbol, some in all_trades.items():
+        found = await ask(running, "vpin", symbol)
+        assert doubles(found) == doubles(offline(some, "vpin"))
