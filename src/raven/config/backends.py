@@ -47,8 +47,8 @@ class JournalSettings(Section):
     compact: bool = setting(True, "Turn finished segments into Parquet while the server runs.")
     compact_interval_seconds: float = setting(300.0, "How often that is looked for.", unit="s", ge=1)
     downsample_days: int = setting(
-        0, "After so many days one record a minute is kept (bars of trades, the last of states); 0: never.",
-        unit="days", ge=0,
+        0, "After so many days one record a minute is kept: of trades a bar, of quotes, books and funding the last; "
+        "0: never.", unit="days", ge=0,
     )  # fmt: skip
     archive_days: int = setting(0, "After so many days files go to `archive_dir`; 0: never.", unit="days", ge=0)
     archive_dir: str = setting("", "Folder for old files, usually on another disk.")

@@ -1,4 +1,4 @@
-"""One record a minute in place of all: of trades a bar, of states the last one.
+"""One record a minute in place of all: of trades a bar, of states the last one. What is rare or a sum stays whole.
 
 What comes late for a day that was downsampled already goes into its minutes. The manifest says which segments are in
 them, so a crash between any two steps counts nothing twice.
@@ -20,7 +20,10 @@ from raven.journal.replacing import begin_replacing, replace_folder
 from raven.journal.tables import DECIMAL, decoded, narrow, wide
 from raven.journal.writing import write_blocks
 
-__all__ = ["downsample"]
+__all__ = ["SHRINKING", "downsample"]
+
+SHRINKING = ("trades", "quotes", "orderbook", "funding_rates")
+"""Types that can be downsampled. Bars, candles, liquidations and gaps stay what they are."""
 
 _MINUTE_NS = 60 * 10**9
 # Records at a time; books have hundreds of levels.

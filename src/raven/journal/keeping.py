@@ -27,8 +27,9 @@ __all__ = ["Keeper", "KeeperSettings"]
 
 log = get_logger("journal")
 
-# The priority comes first: what is imported takes a second of a core.
-_PROGRAM = "import os; os.setpriority(os.PRIO_PROCESS, 0, 19); from raven.journal.house import main; main()"
+# The lowest priority there is. It comes first: what is imported takes a second of a core.
+_NICE = 19
+_PROGRAM = "import os, sys; os.nice(int(sys.argv[1])); from raven.journal.house import main; main()"
 _END_S = 5.0
 
 
@@ -98,7 +99,7 @@ class Keeper:
         )  # fmt: skip
         packages = os.pathsep.join(filter(None, sys.path))
         with subprocess.Popen(  # noqa: S603 - this interpreter and a constant
-            [sys.executable, "-c", _PROGRAM], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            [sys.executable, "-c", _PROGRAM, str(_NICE)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
             env=os.environ | {"PYTHONPATH": packages},
             # Ctrl-C is for us: it ends when we do. Not a session of its own: to Linux that would be another user's
             # work (`sched_autogroup`), with as much right to the cores as all of ours, whatever its priority.

@@ -39,8 +39,8 @@ Times are UTC. Files of one type have the same columns.
 BY_MINUTE = """\
 ## `trades_by_minute`, `quotes_by_minute`, …
 
-What is left of days older than `downsample_days`: one file per folder. Of everything but trades it is the last record
-of each minute (of `exchange_time`), with the columns of its type. Of trades it is a bar:
+What is left of days older than `downsample_days`: one file per folder. Of `quotes`, `orderbook` and `funding_rates` it
+is the last record of each minute (of `exchange_time`), with the columns of its type. Of trades it is a bar:
 
 | column | type | meaning |
 |---|---|---|

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from raven.errors import ConfigurationError, InternalError
 from raven.journal.compaction import locked
 from raven.journal.cursors import Position, cursors_in
-from raven.journal.downsampling import downsample
+from raven.journal.downsampling import SHRINKING, downsample
 from raven.journal.manifests import Manifest, read_manifest, segment_rows, write_manifest
 from raven.journal.partitions import BY_MINUTE, parquet_folder, sync
 from raven.journal.replacing import finish_replacing
@@ -42,7 +42,7 @@ class Days:
     """How long a type is kept, counted from the day on which a record arrived; 0 is for ever."""
 
     downsample: int = 0
-    """After so many days one record a minute is kept: of trades a bar, of states the last one."""
+    """After so many days one record a minute is kept: of trades a bar, of states the last one; see `SHRINKING`."""
     archive: int = 0
     """After so many days files go to the archive folder."""
     delete: int = 0
@@ -189,10 +189,9 @@ class _Run:
         if not partition.files():
             return
         days, age = self._retention.of(partition.name), partition.age(self._today)
-        is_whole = partition.name != "gaps" and not partition.name.endswith(BY_MINUTE)
         leaves = bool(days.delete) and age >= days.delete
         moves = bool(days.archive) and age >= days.archive and self._retention.archive is not None
-        shrinks = bool(days.downsample) and age >= days.downsample and is_whole
+        shrinks = bool(days.downsample) and age >= days.downsample and partition.name in SHRINKING
         if not (leaves or moves or shrinks):
             return
         if unread := partition.unread_by(self._cursors, self._readers):

@@ -18,6 +18,7 @@ from tests.journals import START_NS, manifests, now, trade_ids, write_days
 from raven._core import Engine, Hub
 from raven.journal import Journal, compact
 from raven.journal.cursors import Position, save_cursor
+from raven.journal.following import Follower
 from raven.journal.house import Task, keep_house
 from raven.journal.keeping import Keeper, KeeperSettings
 from raven.journal.partitions import parquet_folder
@@ -34,6 +35,12 @@ async def until(holds: Callable[[], object]) -> None:
     async with asyncio.timeout(60):
         while not holds():  # noqa: ASYNC110 - a thread does it
             await asyncio.sleep(0.005)
+
+
+@pytest.fixture(autouse=True)
+def hardly_nice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """So that a busy machine does not keep us waiting."""
+    monkeypatch.setattr("raven.journal.keeping._NICE", 1)
 
 
 async def test_finished_segments_become_parquet_while_the_server_runs(tmp_path: Path) -> None:
@@ -64,14 +71,14 @@ def hang_at(journal: Path) -> None:
     (journal / "0000000002.segment").touch()
 
 
-async def test_a_round_is_a_process_of_the_lowest_priority_that_ends_when_it_is_told(tmp_path: Path) -> None:
+async def test_a_round_is_a_process_of_a_lower_priority_that_ends_when_it_is_told(tmp_path: Path) -> None:
     hang_at(tmp_path)
     keeper = Keeper(tmp_path, KeeperSettings(interval_s=0.01))
     await keeper.start()
     await until(lambda: is_at_work(tmp_path))
     (nice,) = {one.nice() for one in psutil.Process().children() if "raven.journal.house" in " ".join(one.cmdline())}
     await keeper.stop()
-    assert nice == 19
+    assert nice == os.getpriority(os.PRIO_PROCESS, 0) + 1
     assert not is_at_work(tmp_path)
     assert (keeper.rounds, keeper.trouble) == (0, "")
 
@@ -160,6 +167,23 @@ def test_a_manifest_says_what_is_continuous_and_why_the_rest_is_not(tmp_path: Pa
     )
     marks = {(gap["count"], gap["first_id"], gap["last_id"], gap["reason"]) for gap in entry["gaps"]}
     assert marks == {(2, 3, 4, "venue_gap")}
+
+
+@pytest.mark.fault("D5")
+def test_segments_that_are_too_much_become_parquet_and_a_database_reads_on_there(tmp_path: Path) -> None:
+    for day in range(3):
+        write_days(tmp_path, day)
+    save_cursor(tmp_path, "influx", Position(segment=1))
+    size = sum(path.stat().st_size for path in segments_in(tmp_path))
+    assert keep_house(Task(tmp_path, now(3), retention=Retention(max_bytes=size))).segments == 0
+
+    done = keep_house(Task(tmp_path, now(3), retention=Retention(max_bytes=size - 1)))
+
+    assert (done.segments, done.retired.unread) == (2, {})
+    follower, ids = Follower(tmp_path, Position(segment=1)), []
+    while step := follower.read(1000):
+        ids += [number for batch in step.batches for number in batch.records["id"].to_pylist()]
+    assert ids == [*range(1, 121), *range(1001, 1121), *range(2001, 2121)]
 
 
 def test_on_a_full_disk_what_is_old_leaves_all_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
