@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -11,8 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 from tests.journals import manifests, now, trade_ids, write_days
 
+from raven._core import Engine, Hub
 from raven.errors import ConfigurationError
-from raven.journal import compact, verify_journal
+from raven.journal import Journal, compact, verify_journal
 from raven.journal.cursors import Position, save_cursor
 from raven.journal.merging import merge
 from raven.journal.partitions import parquet_folder
@@ -221,6 +223,39 @@ def test_the_last_state_of_a_minute_is_that_of_all_files(tmp_path: Path) -> None
         apply_retention(tmp_path, retention, now(3))
     (path,) = parquet_folder(tmp_path).glob("date=*/*/type=quotes_by_minute/*/*.parquet")
     assert [row["ask_quantity"] for row in pq.read_table(path, partitioning=None).to_pylist()] == [60, 100]
+
+
+def test_the_last_book_of_a_minute_keeps_its_levels(tmp_path: Path) -> None:
+    hub = Hub()
+    engine = Engine(hub)
+    connection = engine.open_connection(engine.add_venue("binance_spot", "spot"))
+    book = engine.add_instrument(0, "BTCUSDT")
+    journal = Journal(hub, tmp_path, books_every_s=0.0)
+    journal.open()
+    engine.on_snapshot(book, now(0), b'{"lastUpdateId":10,"bids":[["100.1","1.5"]],"asks":[["100.2","3"]]}')
+    for number in range(11, 14):
+        ms = (now(0) + (number - 11) * 40 * 10**9) // 10**6
+        diff = {"e": "depthUpdate", "E": ms, "s": "BTCUSDT", "U": number, "u": number, "a": []}
+        diff["b"] = [[f"{number}.5", str(number)]]
+        engine.on_frame(connection, ms * 10**6, json.dumps(diff).encode())
+    journal.close()
+    write_days(tmp_path, 3, count=1)
+    compact(tmp_path)
+
+    assert apply_retention(tmp_path, Retention(Days(downsample=3)), now(3)).files == {"downsampled": 1}
+
+    (path,) = parquet_folder(tmp_path).glob("date=*/*/type=orderbook_by_minute/*/*.parquet")
+    rows = pq.read_table(path, partitioning=None).to_pylist()
+    assert [(row["id"], row["bid_prices"]) for row in rows] == [
+        (12, [Decimal("100.1"), Decimal("12.5"), Decimal("11.5")]),
+        (13, [Decimal("100.1"), Decimal("13.5"), Decimal("12.5"), Decimal("11.5")]),
+    ]
+
+
+def test_bars_and_what_is_rare_are_never_downsampled(journal: Path) -> None:
+    trades = parquet_folder(journal) / "date=2024-10-04" / "venue=binance_spot" / "type=trades"
+    trades.rename(trades.with_name("type=tick_bars"))
+    assert apply_retention(journal, Retention(Days(downsample=3)), now(3)).files == {}
 
 
 @pytest.mark.fault("D6")
