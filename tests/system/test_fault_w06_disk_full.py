@@ -7,11 +7,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from tests.servers.disk import SMALL_DISK_BYTES, small_disk
+from tests.servers.disk import SMALL_DISK_BYTES, fill, small_disk
 
 from raven._core import Collector, Hub
+from raven.errors import DatabaseConnection
 from raven.journal import Batch, Journal, read_journal, verify_journal
 from raven.records import GapReason, Kind
+from raven.resilience.dead_letters import DeadLetterQueue
 from raven.topics import DataType
 
 __all__ = ["small_disk"]
@@ -70,3 +72,26 @@ async def test_a_full_disk_costs_what_came_meanwhile_and_not_one_record_more(sma
     assert len(set(kept)) == len(kept)
     assert kept[-50:] == list(range(published - 49, published + 1))
     assert verify_journal(folder).is_sound
+
+
+def test_dead_letters_on_a_full_disk_are_refused_and_kept_when_there_is_room(small_disk: Path) -> None:
+    queue = DeadLetterQueue(small_disk / "letters.sqlite")
+    queue.put("influx", "first", "no", b"x" * 1_000)
+    ballast = small_disk / "ballast"
+    fill(ballast)
+    kept = ["first"]
+
+    def put_many() -> None:
+        for number in range(1_000):
+            queue.put("influx", str(number), "no", b"x" * 100_000)
+            kept.append(str(number))
+
+    with pytest.raises(DatabaseConnection, match=r"letters.sqlite: dead letters cannot be written: .*full"):
+        put_many()
+    assert [letter.key for letter in queue.letters()] == kept
+
+    ballast.unlink()
+    queue.put("influx", "last", "no", b"x" * 100_000)
+
+    assert [letter.key for letter in queue.letters()] == [*kept, "last"]
+    queue.close()

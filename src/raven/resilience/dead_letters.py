@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from raven.clock import Clock, SystemClock
-from raven.errors import ConfigurationError
+from raven.errors import ConfigurationError, DatabaseConnection
 
 __all__ = ["DeadLetterQueue", "Letter", "LetterState"]
 
@@ -108,7 +108,10 @@ class DeadLetterQueue:
     def put(
         self, source: str, key: str, reason: str, payload: bytes, *, symbol: str = "", format: str = "text"
     ) -> bool:
-        """Keep a letter; return when it is on the disk. False when it was there: then only the reason is new."""
+        """Keep a letter; return when it is on the disk. False when it was there: then only the reason is new.
+
+        Raises: DatabaseConnection when it cannot be kept: it is not there then.
+        """
         now = self._clock.time_ns()
         with self._transaction() as file:
             row = file.execute("SELECT number FROM letters WHERE source = ? AND key = ?", (source, key)).fetchone()
@@ -214,14 +217,23 @@ class DeadLetterQueue:
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """All or nothing. Raises: DatabaseConnection when it cannot be written; a full disk, say."""
         with self._lock:
-            self._file.execute("BEGIN IMMEDIATE")
             try:
+                self._file.execute("BEGIN IMMEDIATE")
                 yield self._file
+                self._file.execute("COMMIT")
+            except sqlite3.Error as error:
+                self._roll_back()
+                raise DatabaseConnection(f"{self.path}: dead letters cannot be written: {error}") from error
             except BaseException:
-                self._file.execute("ROLLBACK")
+                self._roll_back()
                 raise
-            self._file.execute("COMMIT")
+
+    def _roll_back(self) -> None:
+        # A full disk may have ended the transaction already.
+        if self._file.in_transaction:
+            self._file.execute("ROLLBACK")
 
     def _each(self, statement: str, numbers: Sequence[int]) -> int:
         with self._transaction() as file:

@@ -31,6 +31,7 @@ def records_of(folder: Path) -> dict[tuple[str, str, DataType], list[dict[str, A
     return found
 
 
+@pytest.mark.fault("D1", "P1")
 def test_what_was_kept_before_a_kill_is_whole_and_a_restart_goes_on(
     program: Callable[..., Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
