@@ -76,9 +76,9 @@ class Round:
     """Why it could not do all of it; empty when it could."""
 
 
-def keep_house(task: Task) -> Round:
-    """Do one round here and now. Raises: RavenError, OSError."""
-    done, quota = Round(), task.retention.max_bytes
+def keep_house(task: Task, done: Round | None = None) -> Round:
+    """Do one round here and now; return what was done, in `done` if that is given. Raises: RavenError, OSError."""
+    done, quota = Round() if done is None else done, task.retention.max_bytes
     if task.compacts:
         # What a database still has to read stays a segment, as long as there is room: it is read faster.
         is_too_much = bool(quota) and _size(task.journal) > quota
@@ -89,7 +89,7 @@ def keep_house(task: Task) -> Round:
         except OSError as error:
             # A full disk, most of all. What is allowed to leave makes room for the next round.
             done.trouble = str(error)
-    done.retired = apply_retention(task.journal, task.retention, task.now_ns, readers=task.readers)
+    apply_retention(task.journal, task.retention, task.now_ns, readers=task.readers, done=done.retired)
     return done
 
 
@@ -109,12 +109,14 @@ def main() -> None:
         wrapper_class=structlog.make_filtering_bound_logger(logging.DEBUG),
         logger_factory=structlog.WriteLoggerFactory(answer),
     )
-    task = Task.from_json(sys.stdin.readline())
+    line, done = sys.stdin.readline(), Round()
+    if not line:
+        return
     threading.Thread(target=_end_with, args=(sys.stdin,), daemon=True).start()
     try:
-        done = keep_house(task)
+        keep_house(Task.from_json(line), done)
     except (RavenError, OSError) as error:
-        done = Round(trouble=str(error))
+        done.trouble = done.trouble or str(error)
     print(json.dumps({"done": asdict(done)}), file=answer, flush=True)
 
 

@@ -12,9 +12,10 @@ from __future__ import annotations
 
 import shutil
 from collections import Counter
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime
+from functools import partial
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -131,18 +132,22 @@ class _Partition:
         return +found
 
 
-def apply_retention(journal: Path, retention: Retention, now_ns: int, *, readers: Readers | None = None) -> Retired:
-    """Let leave what is old enough, and what is too much.
+def apply_retention(
+    journal: Path, retention: Retention, now_ns: int, *, readers: Readers | None = None, done: Retired | None = None
+) -> Retired:
+    """Let leave what is old enough, and what is too much; return what left, in `done` if that is given.
 
     `readers` are the databases that count; without them all that have a cursor do, and take everything.
-    Raises: DataValidation when another process compacts the same journal; OSError.
+    Raises: DataValidation when another process compacts the same journal; OSError, when all else has been done.
     """
+    done = Retired() if done is None else done
     cursors = {name: place for name, place in cursors_in(journal).items() if readers is None or name in readers}
     if readers is None:
         readers = dict.fromkeys(cursors, ())
     with locked(journal):
         finish_replacing(journal)
-        return _Run(journal, retention, datetime.fromtimestamp(now_ns / 1e9, UTC).date(), cursors, readers).apply()
+        _Run(journal, retention, datetime.fromtimestamp(now_ns / 1e9, UTC).date(), cursors, readers, done).apply()
+    return done
 
 
 def _partitions(root: Path) -> Iterator[_Partition]:
@@ -161,6 +166,7 @@ class _Run:
         today: date,
         cursors: Mapping[str, Position],
         readers: Readers,
+        done: Retired,
     ) -> None:
         self._journal = journal
         self._root = parquet_folder(journal)
@@ -168,20 +174,27 @@ class _Run:
         self._today = today
         self._cursors = cursors
         self._readers = readers
-        self._done = Retired()
+        self._done = done
 
-    def apply(self) -> Retired:
-        for partition in list(_partitions(self._root)):
-            self._age(partition)
-        if self._retention.archive is not None:
-            for partition in list(_partitions(self._retention.archive)):
-                partition.finish()
-                days = self._retention.of(partition.name)
-                if days.delete and partition.age(self._today) >= days.delete:
-                    self._remove(partition, f"older than {days.delete} days, in the archive")
-        if self._retention.max_bytes:
-            self._keep_within(self._retention.max_bytes)
-        return self._done
+    def apply(self) -> None:
+        # An archive that is full, say, must not keep the quota from being kept.
+        errors: list[OSError] = []
+        archive = self._retention.archive
+        steps: list[Callable[[], None]] = [partial(self._age, one) for one in _partitions(self._root)]
+        steps += [partial(self._age_archived, one) for one in (_partitions(archive) if archive else ())]
+        for step in [*steps, self._keep_within]:
+            try:
+                step()
+            except OSError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+
+    def _age_archived(self, partition: _Partition) -> None:
+        partition.finish()
+        days = self._retention.of(partition.name)
+        if days.delete and partition.age(self._today) >= days.delete:
+            self._remove(partition, f"older than {days.delete} days, in the archive")
 
     def _age(self, partition: _Partition) -> None:
         """Let a partition go on to the stage that its age says."""
@@ -207,11 +220,14 @@ class _Run:
         else:
             self._downsample(partition)
 
-    def _keep_within(self, max_bytes: int) -> None:
+    def _keep_within(self) -> None:
         """Let days leave until the rest fits; segments never do: the newest records stand in them.
 
         First what every database has had, and of that the types that are to leave first; the oldest days of each.
         """
+        max_bytes = self._retention.max_bytes
+        if not max_bytes:
+            return
         size = sum(path.stat().st_size for path in segments_in(self._journal))
         partitions = list(_partitions(self._root))
         sizes = {partition: sum(path.stat().st_size for path in partition.files()) for partition in partitions}

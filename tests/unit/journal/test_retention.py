@@ -18,7 +18,7 @@ from raven.journal import Journal, compact, verify_journal
 from raven.journal.cursors import Position, save_cursor
 from raven.journal.merging import merge
 from raven.journal.partitions import parquet_folder
-from raven.journal.retention import Days, Retention, apply_retention
+from raven.journal.retention import Days, Retention, Retired, apply_retention
 from raven.journal.segment import segments_in
 
 
@@ -119,6 +119,17 @@ def test_old_days_go_to_the_archive_and_from_there(journal: Path, tmp_path: Path
     assert trade_ids(journal) == [*range(2001, 2121), 3001]
     apply_retention(journal, retention, now(4))
     assert archived_days(archive) == [1, 2]
+
+
+@pytest.mark.fault("D5")
+def test_an_archive_that_is_full_does_not_keep_the_quota_from_being_kept(journal: Path, tmp_path: Path) -> None:
+    (tmp_path / "archive").write_text("no folder")
+    retention = Retention(Days(archive=2), archive=tmp_path / "archive", max_bytes=1)
+    done = Retired()
+    with pytest.raises(NotADirectoryError):
+        apply_retention(journal, retention, now(3), done=done)
+    assert done.files == {"removed": 3}
+    assert trade_ids(journal) == [3001]
 
 
 def test_an_archive_needs_a_folder() -> None:
