@@ -99,7 +99,7 @@ PRICE_WORDS: dict[Kind, set[int]] = {
 QUANTITY_WORDS: dict[Kind, set[int]] = {
     Kind.TRADE: {1},
     Kind.QUOTE: {1, 3},
-    Kind.CANDLE: {CandleWord.VOLUME},
+    Kind.CANDLE: {CandleWord.VOLUME, CandleWord.BUY_VOLUME},
     Kind.BAR: {BarWord.VOLUME, BarWord.BUY_VOLUME},
 }
 
@@ -149,7 +149,7 @@ async def test_aggregates_of_the_venue_keep_their_numbers_and_prices(scene: Scen
     assert [said(record)[4:7] for record in heard] == [
         (7 + number, Decimal(price), Decimal("0.001")) for number, price in enumerate(prices)
     ]
-    assert [record.body[2] for record in heard] == [1, 0, 1, 0, 1]
+    assert [record.body[2:] for record in heard] == [[number % 2 == 0, 1, 3] for number in range(len(prices))]
 
 
 @pytest.mark.parametrize("depth", [0, 5, 100])
@@ -203,12 +203,12 @@ SLOW = {
         "e": "kline",
         "k": {
             "t": 1_700_000_000_000, "T": 1_700_000_059_999, "s": "BOOKUSDT", "i": "1m", "f": 1, "L": 9, "o": "100.1",
-            "c": "100.25", "h": "101", "l": "99.5", "v": "12.5", "n": 9, "x": True, "q": "1250.5", "V": "0", "Q": "0",
-            "B": "0",
+            "c": "100.25", "h": "101", "l": "99.5", "v": "12.5", "n": 9, "x": True, "q": "1250.5", "V": "7.25",
+            "Q": "0", "B": "0",
         },
     },
     DataType.FUNDING_RATES: {
-        "e": "markPriceUpdate", "p": "100.12345678", "i": "100.2", "P": "0", "r": "0.00012345",
+        "e": "markPriceUpdate", "p": "100.12345678", "i": "100.2", "P": "100.3", "r": "0.00012345",
         "T": 1_700_000_100_000,
     },
 }  # fmt: skip

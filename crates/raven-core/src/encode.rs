@@ -122,7 +122,8 @@ impl Encoder {
         let id = decimal(header.id, &mut digits);
         let side: &[u8] = if body[2] != 0 { b"sell" } else { b"buy" };
         let timestamp = timestamp_ms(header);
-        let length = self.symbol.len() + int_len(timestamp) + 9 + 9 + 2 + side.len() + 2 + id.len();
+        let fills = wide_int_len(body[3]) + wide_int_len(body[4]);
+        let length = self.symbol.len() + int_len(timestamp) + 9 + 9 + 2 + side.len() + 2 + id.len() + fills;
         put_length(out, 2, length);
         out.extend_from_slice(&self.symbol);
         put_int(out, 2, timestamp);
@@ -130,6 +131,8 @@ impl Encoder {
         put_double(out, 4, to_double(body[1] as i64, header.quantity_scale));
         put_text(out, 5, side);
         put_text(out, 6, id);
+        put_int(out, 101, body[3]);
+        put_int(out, 102, body[4]);
         true
     }
 
@@ -171,7 +174,7 @@ impl Encoder {
         let mut digits = [0; 21];
         let interval = interval_name(body[candle::INTERVAL_S], &mut digits);
         let (open_time, ticks) = (body[candle::OPEN_TIME_MS], body[candle::TICKS]);
-        let length = self.symbol.len() + int_len(open_time) + 5 * 9 + text_len(interval) + int_len(ticks);
+        let length = self.symbol.len() + int_len(open_time) + 5 * 9 + text_len(interval) + int_len(ticks) + 10;
         put_length(out, 3, length);
         out.extend_from_slice(&self.symbol);
         put_int(out, 2, open_time);
@@ -181,6 +184,7 @@ impl Encoder {
         put_double(out, 7, to_double(body[candle::VOLUME] as i64, header.quantity_scale));
         put_text(out, 8, interval);
         put_int(out, 11, ticks);
+        put_wide_double(out, 104, to_double(body[candle::BUY_VOLUME] as i64, header.quantity_scale));
         true
     }
 
@@ -230,13 +234,14 @@ impl Encoder {
     fn funding(&self, header: &Header, body: &[u64], out: &mut Vec<u8>) -> bool {
         let timestamp = timestamp_ms(header);
         let next = body[funding::NEXT_FUNDING_MS];
-        put_length(out, 4, self.symbol.len() + int_len(timestamp) + 3 * 9 + int_len(next));
+        put_length(out, 4, self.symbol.len() + int_len(timestamp) + 3 * 9 + int_len(next) + 10);
         out.extend_from_slice(&self.symbol);
         put_int(out, 2, timestamp);
         put_double(out, 3, to_double(body[funding::RATE] as i64, funding::SCALE));
         put_int(out, 4, next);
         put_double(out, 5, to_double(body[funding::MARK_PRICE] as i64, funding::SCALE));
         put_double(out, 6, to_double(body[funding::INDEX_PRICE] as i64, funding::SCALE));
+        put_wide_double(out, 101, to_double(body[funding::SETTLE_PRICE] as i64, funding::SCALE));
         true
     }
 
@@ -349,6 +354,15 @@ fn int_len(value: u64) -> usize {
         0
     } else {
         1 + varint_len(value)
+    }
+}
+
+/// The same for a field with a number from 16 on.
+fn wide_int_len(value: u64) -> usize {
+    if value == 0 {
+        0
+    } else {
+        2 + varint_len(value)
     }
 }
 

@@ -146,8 +146,10 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn any_trade_comes_as_it_was(head in any_header(Kind::Trade), price in decimal(), quantity in decimal(), sells: bool) {
-        let body = vec![price as u64, quantity as u64, sells.into(), 0, 0];
+    fn any_trade_comes_as_it_was(
+        head in any_header(Kind::Trade), price in decimal(), quantity in decimal(), sells: bool, fills in any::<(u64, u64)>()
+    ) {
+        let body = vec![price as u64, quantity as u64, sells.into(), fills.0, fills.1];
         let heard = Rig::hearing(data_type::TRADES, 0).take(data_type::TRADES, &[message(&head, &body)]);
         assert_same(&heard[0], &(head, body), &[0], &[1]);
     }
@@ -233,7 +235,7 @@ proptest! {
 }
 
 #[test]
-fn a_candle_of_the_venue_comes_but_for_its_taker_volume() {
+fn a_candle_of_the_venue_comes_as_it_was() {
     let mut body = vec![0; candle::WORDS];
     for (at, word) in [
         (candle::OPEN_TIME_MS, 1_700_000_000_000),
@@ -244,6 +246,7 @@ fn a_candle_of_the_venue_comes_but_for_its_taker_volume() {
         (candle::CLOSE, 1_050),
         (candle::VOLUME, 12_345),
         (candle::TICKS, 9),
+        (candle::BUY_VOLUME, 2_345),
         (candle::CLOSED, 1),
     ] {
         body[at] = word;
@@ -251,7 +254,7 @@ fn a_candle_of_the_venue_comes_but_for_its_taker_volume() {
     let head = Header { id: 1_700_000_000_000, ..header(Kind::Candle, 1) };
     let heard = Rig::hearing(data_type::CANDLES_5M, 0).take(data_type::CANDLES_5M, &[message(&head, &body)]);
     let prices = [candle::OPEN, candle::HIGH, candle::LOW, candle::CLOSE];
-    assert_same(&heard[0], &(head, body), &prices, &[candle::VOLUME]);
+    assert_same(&heard[0], &(head, body), &prices, &[candle::VOLUME, candle::BUY_VOLUME]);
 }
 
 #[test]
@@ -261,6 +264,7 @@ fn a_funding_rate_comes_in_its_scale() {
     body[funding::NEXT_FUNDING_MS] = 1_700_000_000_000;
     body[funding::MARK_PRICE] = 6_100_012_345_678;
     body[funding::INDEX_PRICE] = 6_100_000_000_000;
+    body[funding::SETTLE_PRICE] = 6_100_500_000_001;
     let head = header(Kind::Funding, 1);
     let head = Header { id: (head.exchange_ns / 1_000_000) as u64, ..head };
     let heard = Rig::hearing(data_type::FUNDING_RATES, 0).take(data_type::FUNDING_RATES, &[message(&head, &body)]);

@@ -39,7 +39,7 @@ const TIMESTAMP: i64 = 1_700_000_000_100;
 
 #[test]
 fn a_trade() {
-    for (taker_sells, side) in [(0, "buy"), (1, "sell")] {
+    for (taker_sells, side, first_fill_id, last_fill_id) in [(0, "buy", 0, 0), (1, "sell", 7, u64::MAX)] {
         let expected = Trade {
             symbol: "BTCUSDT".into(),
             timestamp: TIMESTAMP,
@@ -47,8 +47,11 @@ fn a_trade() {
             quantity: 0.003,
             side: side.into(),
             trade_id: "18446744073709551615".into(),
+            first_fill_id,
+            last_fill_id,
         };
-        let decoded = decode(header(Kind::Trade, u64::MAX), &[5_712_345, 3, taker_sells, 0, 0], 0);
+        let body = [5_712_345, 3, taker_sells, first_fill_id, last_fill_id];
+        let decoded = decode(header(Kind::Trade, u64::MAX), &body, 0);
         assert_eq!(decoded, message(Data::Trade(expected)));
     }
 }
@@ -107,6 +110,7 @@ fn a_candle_with_the_name_of_its_interval() {
         body[candle::OPEN_TIME_MS] = 1_699_999_980_000;
         (body[candle::OPEN], body[candle::HIGH], body[candle::LOW], body[candle::CLOSE]) = (100, 130, 90, 120);
         (body[candle::VOLUME], body[candle::INTERVAL_S], body[candle::TICKS]) = (5000, seconds, 17);
+        body[candle::BUY_VOLUME] = 1250;
         let expected = Candle {
             symbol: "BTCUSDT".into(),
             timestamp: 1_699_999_980_000,
@@ -117,6 +121,7 @@ fn a_candle_with_the_name_of_its_interval() {
             volume: 5.0,
             interval: interval.into(),
             total_ticks: 17,
+            buy_volume: 1.25,
             ..Default::default()
         };
         assert_eq!(decode(header(Kind::Candle, 1), &body, 0), message(Data::Candle(expected)));
@@ -129,6 +134,7 @@ fn a_funding_rate_may_be_negative() {
     body[funding::MARK_PRICE] = 5_712_345_000_000;
     body[funding::RATE] = (-10_000_i64) as u64;
     body[funding::NEXT_FUNDING_MS] = 1_700_006_400_000;
+    body[funding::SETTLE_PRICE] = 5_712_400_000_000;
     let expected = FundingRate {
         symbol: "BTCUSDT".into(),
         timestamp: TIMESTAMP,
@@ -136,6 +142,7 @@ fn a_funding_rate_may_be_negative() {
         next_funding_time: 1_700_006_400_000,
         mark_price: 57123.45,
         index_price: 0.0,
+        settle_price: 57124.0,
     };
     assert_eq!(decode(header(Kind::Funding, 1), &body, 0), message(Data::Funding(expected)));
 }

@@ -67,20 +67,24 @@ class OrderBookSnapshot(_message.Message):
     def __init__(self, symbol: _Optional[str] = ..., timestamp: _Optional[int] = ..., bids: _Optional[_Iterable[_Union[PriceLevel, _Mapping]]] = ..., asks: _Optional[_Iterable[_Union[PriceLevel, _Mapping]]] = ..., sequence: _Optional[int] = ...) -> None: ...
 
 class Trade(_message.Message):
-    __slots__ = ("symbol", "timestamp", "price", "quantity", "side", "trade_id")
+    __slots__ = ("symbol", "timestamp", "price", "quantity", "side", "trade_id", "first_fill_id", "last_fill_id")
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     PRICE_FIELD_NUMBER: _ClassVar[int]
     QUANTITY_FIELD_NUMBER: _ClassVar[int]
     SIDE_FIELD_NUMBER: _ClassVar[int]
     TRADE_ID_FIELD_NUMBER: _ClassVar[int]
+    FIRST_FILL_ID_FIELD_NUMBER: _ClassVar[int]
+    LAST_FILL_ID_FIELD_NUMBER: _ClassVar[int]
     symbol: str
     timestamp: int
     price: float
     quantity: float
     side: str
     trade_id: str
-    def __init__(self, symbol: _Optional[str] = ..., timestamp: _Optional[int] = ..., price: _Optional[float] = ..., quantity: _Optional[float] = ..., side: _Optional[str] = ..., trade_id: _Optional[str] = ...) -> None: ...
+    first_fill_id: int
+    last_fill_id: int
+    def __init__(self, symbol: _Optional[str] = ..., timestamp: _Optional[int] = ..., price: _Optional[float] = ..., quantity: _Optional[float] = ..., side: _Optional[str] = ..., trade_id: _Optional[str] = ..., first_fill_id: _Optional[int] = ..., last_fill_id: _Optional[int] = ...) -> None: ...
 
 class Candle(_message.Message):
     __slots__ = ("symbol", "timestamp", "open", "high", "low", "close", "volume", "interval", "buy_ticks", "sell_ticks", "total_ticks", "theta", "close_time", "quote_volume", "vwap", "buy_volume", "sell_volume", "first_trade_id", "last_trade_id", "complete", "gap_count", "revision", "config_hash", "warming_up", "threshold", "words")
@@ -139,20 +143,22 @@ class Candle(_message.Message):
     def __init__(self, symbol: _Optional[str] = ..., timestamp: _Optional[int] = ..., open: _Optional[float] = ..., high: _Optional[float] = ..., low: _Optional[float] = ..., close: _Optional[float] = ..., volume: _Optional[float] = ..., interval: _Optional[str] = ..., buy_ticks: _Optional[int] = ..., sell_ticks: _Optional[int] = ..., total_ticks: _Optional[int] = ..., theta: _Optional[float] = ..., close_time: _Optional[int] = ..., quote_volume: _Optional[float] = ..., vwap: _Optional[float] = ..., buy_volume: _Optional[float] = ..., sell_volume: _Optional[float] = ..., first_trade_id: _Optional[int] = ..., last_trade_id: _Optional[int] = ..., complete: _Optional[bool] = ..., gap_count: _Optional[int] = ..., revision: _Optional[int] = ..., config_hash: _Optional[int] = ..., warming_up: _Optional[bool] = ..., threshold: _Optional[float] = ..., words: _Optional[bytes] = ...) -> None: ...
 
 class FundingRate(_message.Message):
-    __slots__ = ("symbol", "timestamp", "rate", "next_funding_time", "mark_price", "index_price")
+    __slots__ = ("symbol", "timestamp", "rate", "next_funding_time", "mark_price", "index_price", "settle_price")
     SYMBOL_FIELD_NUMBER: _ClassVar[int]
     TIMESTAMP_FIELD_NUMBER: _ClassVar[int]
     RATE_FIELD_NUMBER: _ClassVar[int]
     NEXT_FUNDING_TIME_FIELD_NUMBER: _ClassVar[int]
     MARK_PRICE_FIELD_NUMBER: _ClassVar[int]
     INDEX_PRICE_FIELD_NUMBER: _ClassVar[int]
+    SETTLE_PRICE_FIELD_NUMBER: _ClassVar[int]
     symbol: str
     timestamp: int
     rate: float
     next_funding_time: int
     mark_price: float
     index_price: float
-    def __init__(self, symbol: _Optional[str] = ..., timestamp: _Optional[int] = ..., rate: _Optional[float] = ..., next_funding_time: _Optional[int] = ..., mark_price: _Optional[float] = ..., index_price: _Optional[float] = ...) -> None: ...
+    settle_price: float
+    def __init__(self, symbol: _Optional[str] = ..., timestamp: _Optional[int] = ..., rate: _Optional[float] = ..., next_funding_time: _Optional[int] = ..., mark_price: _Optional[float] = ..., index_price: _Optional[float] = ..., settle_price: _Optional[float] = ...) -> None: ...
 
 class Balance(_message.Message):
     __slots__ = ("asset", "available", "locked")

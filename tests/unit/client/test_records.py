@@ -23,7 +23,7 @@ def test_a_printed_trade_is_short_and_its_repr_is_whole() -> None:
 
 @pytest.mark.parametrize(
     ("name", "hint"),
-    [("tickers", "no data type; known: orderbook"), ("quots", "did you mean 'quotes'? Known: orderbook")],
+    [("weather", "no data type; known: orderbook"), ("quots", "did you mean 'quotes'? Known: orderbook")],
 )
 def test_a_name_that_is_no_data_type_is_answered_with_those_that_are(name: str, hint: str) -> None:
     with pytest.raises(ConfigurationError, match="is no data type; ") as refused:

@@ -342,7 +342,7 @@ async def test_the_blocking_face_raises_refusals(server: ScriptedServer) -> None
     [
         ([], "trades", "symbols is empty"),
         ("BTCUSDT", "trade_s", "did you mean 'trades'"),
-        ("BTCUSDT", ["bars"], "known: orderbook"),
+        ("BTCUSDT", ["weather"], "known: orderbook"),
     ],
 )
 async def test_arguments_that_mean_nothing_are_refused_at_once(

@@ -1,8 +1,7 @@
 //! Messages back to records: what a link receives, read by hand as [`crate::encode`] writes it.
 //!
-//! What a message does not carry does not come back: the first and last fill of an aggregate, a candle's taker volume
-//! and a settlement price are 0. Everything else is the record that was encoded, in scales as small as its values
-//! allow: a message has doubles and no scales (see [`decimal`]).
+//! The record is the one that was encoded, in scales as small as its values allow: a message has doubles and no scales
+//! (see [`decimal`]).
 
 use crate::bars::Spec;
 use crate::encode::to_double;
@@ -105,7 +104,7 @@ pub struct Event<'a> {
     /// Exchange time as the data have it, ms.
     time_ms: i64,
     /// Prices, quantities, or values of funding: see `Decoder::words`.
-    values: [f64; 5],
+    values: [f64; 6],
     /// Whole numbers: see `Decoder::words`.
     words: [u64; gap::WORDS],
     /// A bar's words as they were sent.
@@ -135,7 +134,7 @@ impl Decoder {
             105 => (Kind::Quote, data_type::QUOTES),
             _ => return Ok(None),
         };
-        let (symbol, values, words) = (&[][..], [0.0; 5], [0; gap::WORDS]);
+        let (symbol, values, words) = (&[][..], [0.0; 6], [0; gap::WORDS]);
         let mut event = Event { kind, symbol, data_type, id: 0, time_ms: 0, values, words, exact: &[] };
         self.bids.clear();
         self.asks.clear();
@@ -208,9 +207,12 @@ impl Decoder {
         body.clear();
         let price = |value: f64| mantissa(value, scales.price).map(|mantissa| mantissa as u64);
         let quantity = |value: f64| mantissa(value, scales.quantity).map(|mantissa| mantissa as u64);
-        let [first, second, third, fourth, fifth] = event.values;
+        let [first, second, third, fourth, fifth, sixth] = event.values;
         match event.kind {
-            Kind::Trade => body.extend([price(first)?, quantity(second)?, event.words[0], 0, 0]),
+            Kind::Trade => {
+                let [side, first_fill, last_fill, ..] = event.words;
+                body.extend([price(first)?, quantity(second)?, side, first_fill, last_fill]);
+            }
             Kind::Quote => body.extend([price(first)?, quantity(second)?, price(third)?, quantity(fourth)?]),
             Kind::Book => {
                 let proven = |levels: usize, unproven: u32| (levels as u64).saturating_sub(u64::from(unproven));
@@ -229,6 +231,7 @@ impl Decoder {
                 body[candle::LOW] = price(third)?;
                 body[candle::CLOSE] = price(fourth)?;
                 body[candle::VOLUME] = quantity(fifth)?;
+                body[candle::BUY_VOLUME] = quantity(sixth)?;
                 body[candle::INTERVAL_S] = event.words[0];
                 body[candle::TICKS] = event.words[1];
                 // Venues' candles are published when they are closed, never before.
@@ -240,6 +243,7 @@ impl Decoder {
                 body[funding::NEXT_FUNDING_MS] = event.words[0];
                 body[funding::MARK_PRICE] = mantissa(third, funding::SCALE)? as u64;
                 body[funding::INDEX_PRICE] = mantissa(fourth, funding::SCALE)? as u64;
+                body[funding::SETTLE_PRICE] = mantissa(fifth, funding::SCALE)? as u64;
             }
             Kind::Gap => {
                 body.extend(event.words);
@@ -254,11 +258,11 @@ impl Decoder {
     }
 
     fn least_scales(&self, event: &Event<'_>) -> Result<Scales, Broken> {
-        let [first, second, third, fourth, fifth] = event.values;
+        let [first, second, third, fourth, fifth, sixth] = event.values;
         let (prices, quantities) = match event.kind {
             Kind::Trade => ([first, 0.0, 0.0, 0.0], [second, 0.0]),
             Kind::Quote => ([first, third, 0.0, 0.0], [second, fourth]),
-            Kind::Candle => ([first, second, third, fourth], [fifth, 0.0]),
+            Kind::Candle => ([first, second, third, fourth], [fifth, sixth]),
             // Of a fixed scale, which does not hold a value of it.
             Kind::Funding => return Err(Broken),
             _ => ([0.0; 4], [0.0; 2]),
@@ -295,6 +299,7 @@ impl<'a> Event<'a> {
                 }
             }
             6 => self.id = integer(value.bytes())?,
+            101 | 102 => self.words[field as usize - 100] = value.int(),
             _ => {}
         }
         Ok(())
@@ -304,6 +309,7 @@ impl<'a> Event<'a> {
         match field {
             8 => self.words[0] = interval_s(value.bytes()).unwrap_or(0),
             11 => self.words[1] = value.int(),
+            104 => self.values[5] = value.double(),
             119 => {
                 if value.bytes().len() != 8 * bar::WORDS {
                     return Err(Broken);
@@ -319,6 +325,7 @@ impl<'a> Event<'a> {
         match field {
             3 | 5 | 6 => self.values[field as usize - 3] = value.double(),
             4 => self.words[0] = value.int(),
+            101 => self.values[4] = value.double(),
             _ => {}
         }
         self.id = self.time_ms as u64;
@@ -363,7 +370,7 @@ impl<'a> Event<'a> {
             0 => Some(0),
             _ => (0..=MAX_SCALE).find(|scale| to_double(word as i64, *scale) == value),
         };
-        let [open, .., volume] = self.values;
+        let [open, _, _, _, volume, _] = self.values;
         Some(Scales { price: scale_of(body[bar::OPEN], open)?, quantity: scale_of(body[bar::VOLUME], volume)? })
     }
 }
