@@ -29,6 +29,7 @@ from raven.ports import LinkStatus
 from raven.proto import subscription_pb2 as wire
 from raven.proto.subscription_pb2_grpc import MarketDataServiceStub
 from raven.resilience.backoff import Backoff
+from raven.resilience.positions import Position, Positions
 from raven.topics import DataType, Topic
 
 __all__ = ["GrpcLink"]
@@ -52,6 +53,8 @@ _BATCH = 4096
 _DEPTH = 20
 # Questions under way at a time; the server takes 64 of one client.
 _QUESTIONS = 16
+# How often it is noted how far everything was heard.
+_KEEP_S = 1.0
 # More troubles than these in one sentence help nobody.
 _TROUBLES_TOLD = 3
 
@@ -75,7 +78,8 @@ class GrpcLink:
     """One upstream server. `name` is what it sees as its client, with a suffix for each connection; `token` and
     `credentials` are those of `raven.connect`.
 
-    `ring_bytes` bounds what a topic keeps for readers that are behind; deep books get more.
+    `ring_bytes` bounds what a topic keeps for readers that are behind; deep books get more. With `positions` topics go
+    on where they were after a restart of ours, too.
     """
 
     def __init__(
@@ -86,6 +90,7 @@ class GrpcLink:
         token: str | None = None,
         credentials: grpc.ChannelCredentials | None = None,
         ring_bytes: int = 1_048_576,
+        positions: Positions | None = None,
         clock: Clock | None = None,
     ) -> None:
         self.hub = Hub()
@@ -100,6 +105,8 @@ class GrpcLink:
             read_ahead_bytes=None,
         )
         self._ring_bytes = ring_bytes
+        self._positions = positions
+        self._keeping: asyncio.Task[None] | None = None
         self._clock = clock or SystemClock()
         self._wishes: dict[Topic, _Wish] = {}
         self._questions = asyncio.Semaphore(_QUESTIONS)
@@ -117,7 +124,10 @@ class GrpcLink:
         """See `Link`."""
         if self._task is None:
             self._trouble = f"connecting to {self._settings.address}"
-            self._task = asyncio.get_running_loop().create_task(self._run(), name=f"link {self._settings.address}")
+            loop = asyncio.get_running_loop()
+            self._task = loop.create_task(self._run(), name=f"link {self._settings.address}")
+            if self._positions is not None:
+                self._keeping = loop.create_task(self._keep(self._positions), name="positions of a link")
 
     async def stop(self) -> None:
         """See `Link`. The upstream is told, so that it does not collect for us any longer."""
@@ -127,6 +137,10 @@ class GrpcLink:
         if task is not None:
             task.cancel()
             await asyncio.gather(task, return_exceptions=True)
+        if self._keeping is not None and self._positions is not None:
+            self._keeping.cancel()
+            self._keeping = None
+            await asyncio.to_thread(self._positions.finish, self._heard())
         for topic in self._wishes:
             self._inlet.close(topic.venue, topic.symbol, topic.data_type)
         self._wishes.clear()
@@ -164,6 +178,8 @@ class GrpcLink:
         if wish.count == 0 and self._wishes.get(wish.topic) is wish:
             del self._wishes[wish.topic]
             self._inlet.close(venue, wish.topic.symbol, data_type)
+            if self._positions is not None:
+                self._positions.forget(wish.topic)
 
     def status(self) -> LinkStatus:
         """See `Link`."""
@@ -179,6 +195,20 @@ class GrpcLink:
     def counters(self) -> dict[str, int]:
         """Count what came in: see `raven._core.Inlet.counters`."""
         return self._inlet.counters()
+
+    # ── how far ─────────────────────────────────────────────────────────────────────────────────────────────────────
+
+    def _heard(self) -> dict[Topic, Position]:
+        return {topic: self._position(topic) for topic in self._wishes}
+
+    def _position(self, topic: Topic) -> Position:
+        return Position(*(self._inlet.position(topic.venue, topic.symbol, topic.data_type) or (0, 0)))
+
+    async def _keep(self, positions: Positions) -> None:
+        while True:
+            await self._clock.sleep(_KEEP_S)
+            if positions.note(self._clock.monotonic(), self._heard()):
+                await asyncio.to_thread(positions.write)
 
     # ── the connection ──────────────────────────────────────────────────────────────────────────────────────────────
 
@@ -286,9 +316,10 @@ class GrpcLink:
         filters = {"venue": topic.venue, "batch": str(_BATCH), "heartbeat_ms": str(round(1000 * _HEARTBEAT_S))}
         if topic.data_type is DataType.ORDERBOOK:
             filters["depth"] = str(wish.depth)
-        sequence, recv_ns = self._inlet.position(topic.venue, topic.symbol, topic.data_type) or (0, 0)
-        if was_heard and sequence:
-            filters["after"] = f"{sequence}@{recv_ns}"
+        here = self._position(topic) if was_heard else Position()
+        before = self._positions.get(topic) if self._positions is not None else Position()
+        if here.sequence or before.sequence:
+            filters["after"] = "{}@{}".format(*(here if here.sequence else before))
         elif was_heard and not wish.trouble:
             # It was to come and nothing came: what is missing since, nobody knows.
             self._inlet.mark_unknown(topic.venue, topic.symbol, topic.data_type, self._clock.time_ns())

@@ -5,9 +5,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import grpc
+import pytest
 import pytest_asyncio
 import trustme
 from tests.pipeline import until
@@ -19,6 +21,7 @@ from raven._core import Record
 from raven.fanout import Status, Unobtainable
 from raven.links.grpc import GrpcLink
 from raven.records import Flags, GapReason, GapWord, Kind
+from raven.resilience.positions import Positions
 from raven.testing import ManualClock
 from raven.topics import DataType
 
@@ -117,6 +120,32 @@ async def test_after_a_cut_a_topic_goes_on_behind_its_last_record(rig: Rig) -> N
     assert trades(rig.heard) == list(range(1, 401))
     assert gaps(rig.heard) == []
     assert link.status().trouble == ""
+
+
+@pytest.mark.parametrize("is_orderly", [True, False])
+async def test_a_process_that_comes_back_goes_on_behind_the_last_record(
+    rig: Rig, tmp_path: Path, is_orderly: bool
+) -> None:
+    file = tmp_path / "positions.json"
+    first = await rig.connect(positions=Positions(file, settled_s=0))
+    await rig.hear(first)
+    await until(rig.source.readers)
+    publish(rig.source, 1, 100)
+    await rig.until_heard(100)
+    # Kept every second: for a crash that is enough, and an orderly end does not need it.
+    await (
+        first.stop()
+        if is_orderly
+        else until(lambda: file.exists() and f"100,{rig.heard[-1].recv_ns}" in file.read_text())
+    )
+    publish(rig.source, 101, 200)
+
+    second = await rig.connect(positions=Positions(file))
+    rig.heard.clear()
+    await rig.hear(second)
+
+    assert trades(await rig.until_heard(200)) == list(range(101, 201))
+    assert gaps(rig.heard) == []
 
 
 async def test_what_the_upstream_no_longer_has_is_a_gap_with_its_count(rig: Rig) -> None:

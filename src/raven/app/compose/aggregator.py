@@ -62,8 +62,9 @@ class Aggregator:
     def add_to(self, lifecycle: Lifecycle) -> None:
         """Let it start and stop with the program."""
         self.front.open_monitoring(lifecycle)
-        self.hearing.add_to(lifecycle)
+        # The link ends first, so that all it says to have heard is in the bars.
         lifecycle.add(f"{self._name} bars", start=lambda: self._start(lifecycle), stop=self.collector.stop)
+        self.hearing.add_to(lifecycle)
         self.hearing.collect(lifecycle, self.collector, self._types)
         self.front.open_grpc(lifecycle)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Protocol, cast
 
 from raven._core import Hub
@@ -21,6 +22,7 @@ from raven.observe import Health, Status, get_logger
 from raven.ports import Link
 from raven.registry import LINKS, VENUES, load
 from raven.resilience.backoff import Backoff
+from raven.resilience.positions import Positions
 from raven.topics import DataType
 
 __all__ = ["Hearable", "Hearing"]
@@ -29,6 +31,7 @@ log = get_logger("raven")
 
 # Between attempts to collect what is configured: an upstream that is back is noticed within the longest.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 5.0
+_SETTLED_S = 3.0
 
 
 class Hearable(Protocol):
@@ -145,13 +148,16 @@ def _link(service: Service, settings: Settings, address: str, made: Mapping[str,
         heard = cast("Hearable", made[rest])
         link = factory(rest, heard.hub, heard.collector, holder=service.name)
     else:
-        symbols = len(settings.service(service.name).symbols)
+        symbols, state_dir = len(settings.service(service.name).symbols), settings.feeds.state_dir
+        # What a journal has not committed, and bars have not kept, is not counted on after a crash.
+        settled_s = _SETTLED_S + settings.journal.commit_interval_ms / 1000
         link = factory(
             rest,
             name=service.name,
             token=settings.server.token.get_secret_value() or None,
             credentials=credentials(settings),
             ring_bytes=ring_bytes(settings.data_processing.ring_bytes, symbols, settings.feeds.order_book_depth),
+            positions=Positions(Path(state_dir, "heard.json"), settled_s=settled_s) if state_dir else None,
         )
     return link
 
