@@ -29,6 +29,9 @@ class Source:
         self.writers: dict[tuple[str, str], Any] = {}
         self.holders: dict[tuple[str, str, DataType], set[str]] = {}
         self.refusal: Exception | None = None
+        self.gate: asyncio.Event | None = None
+        """Whoever asks for a topic waits for it."""
+        self.waiting = 0
         self.acquired = 0
 
     # --- what is published ------------------------------------------------------------------------------------------
@@ -76,6 +79,9 @@ class Source:
         return symbol in self.symbols(venue)
 
     async def acquire(self, holder: str, venue: str, symbol: str, data_type: DataType, depth: int = 0) -> int:
+        if self.gate is not None:
+            self.waiting += 1
+            await self.gate.wait()
         await asyncio.sleep(0)
         if self.refusal is not None:
             raise self.refusal

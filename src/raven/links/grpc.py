@@ -114,6 +114,8 @@ class GrpcLink:
         self._stub: Any = None
         self._client_id = ""
         """Of the connection that is there; empty when none is."""
+        self._has_heartbeats = False
+        """The upstream was told on this connection to send them: it is with the first topic that it grants."""
         self._heartbeats_due = 0
         self._trouble = "not started"
         self._lag_s = 0.0
@@ -245,7 +247,8 @@ class GrpcLink:
             call = stream(metadata=self._settings.metadata())
             await _greet(call, client_id)
             self._stub = MarketDataServiceStub(channel)  # type: ignore[no-untyped-call]
-            self._client_id, self._trouble, self._heartbeats_due = client_id, "", 0
+            self._client_id, self._trouble = client_id, ""
+            self._has_heartbeats, self._heartbeats_due = False, 0
             log.info("an upstream is heard", upstream=self._settings.address, topics=len(self._wishes))
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._watch())
@@ -268,8 +271,7 @@ class GrpcLink:
         """
         while self._heartbeats_due < _HEARTBEATS_MISSED:
             await self._clock.sleep(_HEARTBEAT_S)
-            # The upstream sends them with what it has granted; a refusal alone is followed by silence.
-            self._heartbeats_due += any(wish.asked and not wish.trouble for wish in self._wishes.values())
+            self._heartbeats_due += self._has_heartbeats
         raise NetworkTimeout(f"no sign of it for {_HEARTBEATS_MISSED * _HEARTBEAT_S:g} s")
 
     async def _ask_for_all(self, former: str) -> None:
@@ -340,7 +342,7 @@ class GrpcLink:
         if topic.name not in answer.subscribed_topics:
             names = ", ".join(answer.subscribed_topics)
             raise DataValidation(f"{self._settings.address} knows {topic} as {names}; ask for it by that symbol")
-        wish.trouble = ""
+        wish.trouble, self._has_heartbeats = "", self._has_heartbeats or client_id == self._client_id
 
     async def _unsubscribe(self, wish: _Wish, client_id: str) -> None:
         topic, wish.asked, wish.trouble = wish.topic, None, ""

@@ -342,6 +342,22 @@ async def test_an_upstream_that_says_nothing_any_more_is_connected_to_again(rig:
     assert gaps(heard) == []
 
 
+async def test_an_upstream_that_takes_its_time_to_start_a_topic_is_not_silent(rig: Rig) -> None:
+    clock, gate = ManualClock(), asyncio.Event()
+    rig.source.gate = gate
+    link = await rig.connect(rig.served.port, clock=clock)
+    await until(lambda: link.status().connected)
+    asked = asyncio.create_task(link.acquire(VENUE, "BTCUSDT", TRADES))
+    await until(lambda: rig.source.waiting)
+
+    await clock.advance(60.0)
+    assert link.status().connected
+    gate.set()
+    await asked
+
+    assert (link.status().connected, link.status().trouble) == (True, "")
+
+
 async def test_a_link_that_does_not_run_for_a_while_loses_with_a_count_and_holds_up_nobody(rig: Rig) -> None:
     rig.source.writer(ring_bytes=1 << 16)
     link = await rig.connect(ring_bytes=1 << 26)
