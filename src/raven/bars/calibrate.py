@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,9 +29,14 @@ _SIZE = {
     "volume_run": ("initial_size", "volume"),
     "vpin": ("bucket_volume", "volume"),
 }
+_MIN_TRADES = 100
 _ADAPTIVE = ("tick_imbalance", "volume_imbalance", "tick_run", "volume_run")
-_ROUNDS = 24
+# Steps towards the wish, and then sizes around the nearest: from half of it to the double, in steps of 5 %.
+_STEPS = 12
+_AROUND = [1.05 ** (step * sign) for step in range(1, 16) for sign in (-1, 1)]
 _CLOSE_ENOUGH = 0.02
+# Their size follows the bars that came, which changes how many come: bounds keep it near what was proposed.
+_NEAR = {"size_min": "50%", "size_max": "200%"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,9 +61,9 @@ class Proposal:
 def calibrate(trades: Any, kind: str, bars_per_day: float, **parameters: Any) -> Proposal:
     """Propose the size that makes about `bars_per_day` bars a day of recorded trades of one symbol.
 
-    `parameters` are kept as they are given (`alpha_size`, `rule`, …); for imbalance and run bars the expected share of
-    buys is what was recorded. Where a wish cannot be met (one trade a bar is the most), the nearest is proposed, and
-    `bars_per_day` of the proposal says what came out.
+    `parameters` are kept as they are given (`alpha_size`, `rule`, …). For imbalance and run bars the expected share of
+    buys is what was recorded, and their size may halve and double but go no further. Where a wish cannot be met (one
+    trade a bar is the most), the nearest is proposed, and `bars_per_day` of the proposal says what came out.
 
     Raises: DataValidation when there are too few trades, or several symbols.
     """
@@ -66,38 +72,55 @@ def calibrate(trades: Any, kind: str, bars_per_day: float, **parameters: Any) ->
     if not bars_per_day > 0:
         raise DataValidation(f"bars_per_day={bars_per_day!r} must be above 0")
     table = trade_table(trades)
-    columns = list(by_symbol(table))
-    if len(columns) != 1:
+    columns = [columns for _, columns in by_symbol(table)]
+    if len(columns) > 1:
         raise DataValidation(f"trades are of {len(columns)} symbols; calibrate each by itself")
-    of_all = columns[0][1]
-    span_ms = of_all.time_ms[-1] - of_all.time_ms[0] if of_all.rows > 1 else 0
-    if of_all.rows < 100 or span_ms <= 0:
-        raise DataValidation(
-            f"{of_all.rows} trades in {span_ms / 1000:.0f} s are too few to calibrate on; use a day or more"
-        )
+    rows = columns[0].rows if columns else 0
+    span_ms = columns[0].time_ms[-1] - columns[0].time_ms[0] if rows else 0
+    if rows < _MIN_TRADES or span_ms <= 0:
+        raise DataValidation(f"{rows} trades in {span_ms / 1000:.0f} s are too few to calibrate on; use a day or more")
     days = span_ms / _MS_PER_DAY
-    wanted = bars_per_day * days
     name, measure = _SIZE[kind]
+    total = _total(columns[0], measure, span_ms)
+    if total <= 0:
+        raise DataValidation(f"these trades sum up to {total:g} of {measure}; nothing to cut into bars")
     fixed = dict(parameters)
     if kind in _ADAPTIVE:
-        fixed.setdefault("initial_p_buy", round(_share_bought(of_all, measure), 4))
-    size = _rounded(_total(of_all, measure, span_ms) / wanted, measure)
-    best: Proposal | None = None
-    for _ in range(_ROUNDS):
+        fixed = _NEAR | {"initial_p_buy": round(_share_bought(columns[0], measure), 4)} | fixed
+
+    def propose(size: float) -> Proposal:
         chosen = fixed | {name: size}
         bars = len(build(table, kind, open_bar=False, **chosen))
-        proposal = Proposal(kind, chosen, bars / days, bars, days)
-        if best is None or abs(bars - wanted) < abs(best.bars - wanted):
-            best = proposal
-        if abs(bars - wanted) <= max(0.5, _CLOSE_ENOUGH * wanted):
-            break
+        return Proposal(kind, chosen, bars / days, bars, days)
+
+    return _nearest(propose, total, min(bars_per_day * days, rows), measure)
+
+
+def _nearest(propose: Callable[[float], Proposal], total: float, wanted: float, measure: str) -> Proposal:
+    """Search for the size that makes so many bars of so much in total."""
+
+    def miss(size: float) -> float:
+        return abs(tried[size].bars - wanted)
+
+    tried: dict[float, Proposal] = {}
+    size = _rounded(total / wanted, measure)
+    for _ in range(_STEPS):
+        tried[size] = propose(size)
+        if miss(size) <= max(0.5, _CLOSE_ENOUGH * wanted):
+            return tried[size]
         # Twice as many bars as wanted: bars twice as large; damped, for the size of imbalance bars is not proportional.
-        nearer = _rounded(size * (max(bars, 0.25) / wanted) ** 0.7, measure)
-        if nearer == size:
+        size = _rounded(size * (max(tried[size].bars, 0.25) / wanted) ** 0.7, measure)
+        if size in tried:
             break
-        size = nearer
-    assert best is not None  # the loop runs at least once
-    return best
+    # What makes bars of its own size jumps from one number of bars to another; a neighbour may be nearer.
+    centre = min(tried, key=miss)
+    for factor in _AROUND:
+        size = _rounded(centre * factor, measure)
+        if size not in tried:
+            tried[size] = propose(size)
+            if miss(size) <= max(0.5, _CLOSE_ENOUGH * wanted):
+                return tried[size]
+    return tried[min(tried, key=miss)]
 
 
 def _total(columns: Columns, measure: str, span_ms: int) -> float:

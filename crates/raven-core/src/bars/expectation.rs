@@ -14,9 +14,9 @@
 //! faults. When flow is even the imbalance goes through 0, the threshold with it, and bars of two trades come out, one
 //! after the other. And when flow alternates, θ goes nowhere, and a bar never ends. The bounded rule mends both:
 //!
-//! - **floor**: the threshold is never below `floor · √size`. That is how far an even flow of `size` trades strays by
-//!   chance, so an even flow makes bars of about the expected size. For volumes, where one trade is not one unit:
-//!   `floor · size / √trades`, with `trades` the mean number of trades in a bar.
+//! - **floor**: the threshold is never below `floor · √(size · q)`, with `q` the size of one trade: 1 where trades are
+//!   counted, the mean quantity where volume is. That is about how far an even flow of `size` strays by chance, so an
+//!   even flow makes bars of about the expected size.
 //! - **cap**: a bar ends at the latest when it is `cap` times as large as expected.
 //!
 //! The literal rule is the one with neither.
@@ -48,8 +48,8 @@ pub struct Expectation {
     parameters: Adaptive,
     size: f64,
     imbalance: f64,
-    /// Mean number of trades in a bar, 0 as long as that is not known.
-    ticks: f64,
+    /// Mean size of a trade, 0 as long as that is not known.
+    of_trade: f64,
     bars: u64,
     warm_up: u64,
 }
@@ -61,7 +61,7 @@ impl Expectation {
         // After so many bars less than a twentieth of the means comes from the parameters. Means that never move stay.
         let warm_up = if alpha <= 0.0 || alpha >= 1.0 { 0.0 } else { (0.05_f64.ln() / (1.0 - alpha).ln()).ceil() };
         let imbalance = 2.0 * parameters.initial_p_buy - 1.0;
-        Self { parameters, size: parameters.initial_size, imbalance, ticks: 0.0, bars: 0, warm_up: warm_up as u64 }
+        Self { parameters, size: parameters.initial_size, imbalance, of_trade: 0.0, bars: 0, warm_up: warm_up as u64 }
     }
 
     /// Expected size.
@@ -77,14 +77,8 @@ impl Expectation {
     /// What |θ| must exceed, with the sign of the expected imbalance; `counts_trades`: sizes are numbers of trades.
     pub fn threshold(&self, counts_trades: bool) -> f64 {
         let threshold = self.size * self.imbalance;
-        let by_chance = if counts_trades {
-            self.size.sqrt()
-        } else if self.ticks > 0.0 {
-            self.size / self.ticks.sqrt()
-        } else {
-            0.0
-        };
-        let floor = self.parameters.floor * by_chance;
+        let of_trade = if counts_trades { 1.0 } else { self.of_trade };
+        let floor = self.parameters.floor * (self.size * of_trade).sqrt();
         if threshold.abs() < floor {
             floor.copysign(threshold)
         } else {
@@ -112,24 +106,25 @@ impl Expectation {
         let p = ((n + theta) / 2.0) / n;
         self.imbalance = alpha_imbl * (2.0 * p - 1.0) + (1.0 - alpha_imbl) * self.imbalance;
         self.size = (alpha_size * n + (1.0 - alpha_size) * self.size).clamp(size_min, size_max);
-        let ticks = ticks as f64;
-        self.ticks = if self.ticks == 0.0 { ticks } else { alpha_size * ticks + (1.0 - alpha_size) * self.ticks };
+        let of_trade = n / ticks as f64;
+        let before = if self.of_trade == 0.0 { of_trade } else { self.of_trade };
+        self.of_trade = alpha_size * of_trade + (1.0 - alpha_size) * before;
         self.bars += 1;
     }
 
     /// Append what must survive a restart.
     pub fn save(&self, out: &mut Vec<u64>) {
-        out.extend([self.size.to_bits(), self.imbalance.to_bits(), self.ticks.to_bits(), self.bars]);
+        out.extend([self.size.to_bits(), self.imbalance.to_bits(), self.of_trade.to_bits(), self.bars]);
     }
 
     /// Take back what was saved; false when there are words missing.
     pub fn load(&mut self, words: &mut impl Iterator<Item = u64>) -> bool {
         let mut next = || words.next();
-        let (Some(size), Some(imbalance), Some(ticks), Some(bars)) = (next(), next(), next(), next()) else {
+        let (Some(size), Some(imbalance), Some(of_trade), Some(bars)) = (next(), next(), next(), next()) else {
             return false;
         };
         (self.size, self.imbalance) = (f64::from_bits(size), f64::from_bits(imbalance));
-        (self.ticks, self.bars) = (f64::from_bits(ticks), bars);
+        (self.of_trade, self.bars) = (f64::from_bits(of_trade), bars);
         true
     }
 }
