@@ -15,10 +15,11 @@ A lost connection is taken up again and shows as a `Reconnected` record; what a 
 from raven.client.blocking import BlockingFeed
 from raven.client.connection import Connection, Feed, connect
 from raven.client.errors import RequestRefused, ServerUnreachable
-from raven.client.records import Candle, Event, Funding, Gap, Level, OrderBook, Quote, Reconnected, Record, Trade
+from raven.client.records import Bar, Candle, Event, Funding, Gap, Level, OrderBook, Quote, Reconnected, Record, Trade
 from raven.client.subscription import Subscription
 
 __all__ = [
+    "Bar",
     "BlockingFeed",
     "Candle",
     "Connection",

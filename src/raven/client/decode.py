@@ -3,10 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
-from raven.client.records import Candle, Event, Funding, Gap, OrderBook, Quote, Trade
+from raven.client.records import Bar, Candle, Event, Funding, Gap, OrderBook, Quote, Trade
 from raven.proto.market_data_pb2 import MarketDataMessage
+from raven.records import BarWord
 from raven.topics import DataType
+
+# Where the part stands in the words of a bar: the second to the fourth byte of its quality.
+_PART = slice(8 * BarWord.QUALITY + 1, 8 * BarWord.QUALITY + 4)
 
 
 def decode(message: MarketDataMessage) -> list[Event]:
@@ -71,23 +76,44 @@ def _quote(message: MarketDataMessage) -> Quote:
 
 def _candle(message: MarketDataMessage) -> Candle:
     body = message.candle
-    return Candle(
-        venue=message.venue,
-        symbol=body.symbol,
-        exchange_ns=message.exchange_time_ns or body.timestamp * 1_000_000,
-        recv_ns=message.receive_time_ns,
-        sequence=message.sequence,
-        flags=message.flags,
-        open_time_ms=body.timestamp,
-        interval=body.interval,
-        open=body.open,
-        high=body.high,
-        low=body.low,
-        close=body.close,
-        volume=body.volume,
-        buy_ticks=body.buy_ticks,
-        sell_ticks=body.sell_ticks,
-        total_ticks=body.total_ticks,
+    values: dict[str, Any] = {
+        "venue": message.venue,
+        "symbol": body.symbol,
+        "exchange_ns": message.exchange_time_ns or body.timestamp * 1_000_000,
+        "recv_ns": message.receive_time_ns,
+        "sequence": message.sequence,
+        "flags": message.flags,
+        "open_time_ms": body.timestamp,
+        "interval": body.interval,
+        "open": body.open,
+        "high": body.high,
+        "low": body.low,
+        "close": body.close,
+        "volume": body.volume,
+        "buy_ticks": body.buy_ticks,
+        "sell_ticks": body.sell_ticks,
+        "total_ticks": body.total_ticks,
+    }
+    # Every bar of ours says which rule made it.
+    if not body.config_hash:
+        return Candle(**values)
+    return Bar(
+        **values,
+        close_time_ms=body.close_time,
+        quote_volume=body.quote_volume,
+        vwap=body.vwap,
+        buy_volume=body.buy_volume,
+        sell_volume=body.sell_volume,
+        theta=body.theta,
+        threshold=body.threshold,
+        first_trade_id=body.first_trade_id,
+        last_trade_id=body.last_trade_id,
+        complete=body.complete,
+        gap_count=body.gap_count,
+        revision=body.revision,
+        part=int.from_bytes(body.words[_PART], "little"),
+        warming_up=body.warming_up,
+        config_hash=body.config_hash,
     )
 
 

@@ -116,12 +116,12 @@ class Quote(Record, frozen=True, gc=False):
 
 
 class Candle(Record, frozen=True, gc=False):
-    """One bar, sent when it is complete."""
+    """One bar, sent when it is over: the venue's own, or, with more fields, a `Bar` that Raven made of trades."""
 
     open_time_ms: int
     """Milliseconds since 1970."""
     interval: str
-    """`1m`, `5m`, `1h`."""
+    """`1m`, `5m`, `1h`; of other bars the kind and its parameters, `tick_500`."""
     open: float
     high: float
     low: float
@@ -132,6 +132,50 @@ class Candle(Record, frozen=True, gc=False):
     """Trades whose taker bought; 0 where the venue does not say."""
     sell_ticks: int
     total_ticks: int
+
+
+class Bar(Candle, frozen=True, gc=False):
+    """A candle that Raven made of trades. `docs/reference/bars.md` has the rules.
+
+    A correction is a bar with the same `open_time_ms`, `first_trade_id` and `part` as the one it replaces, and a higher
+    `revision`.
+    """
+
+    close_time_ms: int
+    """The last millisecond that belongs to it, since 1970."""
+    quote_volume: float
+    """Sum of price times quantity."""
+    vwap: float
+    """Quote volume by volume; the last price when nothing was traded."""
+    buy_volume: float
+    """Volume whose taker bought."""
+    sell_volume: float
+    theta: float
+    """What the rule summed up: the imbalance of imbalance bars, the VPIN of VPIN; else buys less sells."""
+    threshold: float
+    """What theta had to exceed; 0 for rules without one."""
+    first_trade_id: int
+    """The venue's id, 0 where trades have none."""
+    last_trade_id: int
+    complete: bool
+    """It began and ended by its rule, and no trade is missing."""
+    gap_count: int
+    """Trades that may be missing from it."""
+    revision: int
+    """How often it was corrected."""
+    part: int
+    """How many bars its first trade was in before it: above 0 only where prints are split."""
+    warming_up: bool
+    """The averages of its rule still carry more of what was configured than of what was seen."""
+    config_hash: int
+    """Tells rules apart: kind and all parameters as a number."""
+
+    def __str__(self) -> str:
+        """Show what a chart shows; `repr` shows every field."""
+        prices = f"{self.open} {self.high} {self.low} {self.close}"
+        doubts = "" if self.complete else f", incomplete, {self.gap_count} trades missing"
+        revised = f", revision {self.revision}" if self.revision else ""
+        return f"Bar({self.symbol} {self.interval} {prices}, volume {self.volume:g}{doubts}{revised})"
 
 
 class Funding(Record, frozen=True, gc=False):
@@ -173,4 +217,4 @@ class Reconnected(msgspec.Struct, frozen=True, gc=False, kw_only=True):
     attempts: int
 
 
-Event: TypeAlias = Trade | OrderBook | Quote | Candle | Funding | Gap | Reconnected
+Event: TypeAlias = Trade | OrderBook | Quote | Candle | Bar | Funding | Gap | Reconnected

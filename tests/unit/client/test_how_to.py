@@ -21,7 +21,7 @@ def test_the_code_on_the_page_is_the_code_of_the_package_docstring() -> None:
 def test_every_record_of_the_table_exists_with_the_fields_named() -> None:
     rows = re.findall(r"^\| `(\w+)` \| [^|]* \| ([^|]*) \|$", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
 
-    assert len(rows) == 7
+    assert len(rows) == 8
     for name, fields in rows:
         record = getattr(raven.client, name)
         for field in re.findall(r"`(\w+)`", fields):
