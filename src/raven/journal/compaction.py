@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raven.errors import DataValidation
-from raven.journal.manifests import MOST_RANGES, read_manifest, write_manifest
+from raven.journal.manifests import MOST_RANGES, manifest_to_change, write_manifest
 from raven.journal.partitions import parquet_folder
 from raven.journal.reading import Batch, read_segment
 from raven.journal.schema import type_name
@@ -158,7 +158,7 @@ def _write(
 
 
 def _add_to_manifest(file: Path, table: pa.Table, damage: list[Damage], gaps: list[dict[str, Any]]) -> None:
-    manifest = read_manifest(file.parent)
+    manifest = manifest_to_change(file.parent)
     ids = pc.min_max(table["id"]).as_py()
     sequences = pc.min_max(table["sequence"]).as_py()
     manifest["files"][file.name] = {

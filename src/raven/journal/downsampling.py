@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from raven.journal.manifests import read_manifest, segment_rows, write_manifest
+from raven.journal.manifests import manifest_to_change, segment_rows, write_manifest
 from raven.journal.partitions import BY_MINUTE, Opened, Part, pieces_of, rows_of
 from raven.journal.replacing import begin_replacing, replace_folder
 from raven.journal.tables import DECIMAL, decoded, narrow, wide
@@ -38,7 +38,7 @@ def downsample(journal: Path, folder: Path, files: Sequence[Path]) -> int:
     name = folder.parent.name.partition("=")[2]
     target = folder.parent.parent / f"type={name}{BY_MINUTE}" / folder.name
     target.mkdir(parents=True, exist_ok=True)
-    sources, there = read_manifest(folder)["files"], read_manifest(target)
+    sources, there = manifest_to_change(folder)["files"], manifest_to_change(target)
     done: dict[int, int] = {}
     for file, entry in there["files"].items():
         done |= segment_rows(file, entry)

@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from raven.journal.partitions import parquet_folder, pieces_of, rows_of, sync
+from raven.observe import get_logger
 
 __all__ = [
     "MANIFEST",
@@ -22,14 +23,20 @@ __all__ = [
     "Problem",
     "Removed",
     "check_parquet",
+    "manifest_to_change",
     "read_manifest",
     "segment_rows",
     "segments_of",
     "write_manifest",
 ]
 
+log = get_logger("journal")
+
 MANIFEST = "_manifest.json"
 """Stands beside the files that it is about; see docs/reference/parquet.md."""
+
+DAMAGED = "_manifest.damaged"
+"""What a manifest that made no sense is called when a new one has begun."""
 
 MOST_RANGES = 1000
 """Of one file; of books only some states are kept, so that they would have a range for nearly each."""
@@ -44,7 +51,28 @@ def read_manifest(folder: Path) -> Manifest:
         manifest: Manifest = json.loads((folder / MANIFEST).read_text())
     except FileNotFoundError:
         return {"files": {}}
+    lists = (manifest.get("files"), manifest.get("removed", {})) if isinstance(manifest, dict) else (None,)
+    if not all(isinstance(one, dict) and all(map(_is_entry, one.values())) for one in lists):
+        raise ValueError("it is JSON, but no manifest")
     return manifest
+
+
+def _is_entry(entry: object) -> bool:
+    return isinstance(entry, dict) and "rows" in entry
+
+
+def manifest_to_change(folder: Path) -> Manifest:
+    """Do the same for who changes it. One that makes no sense is set aside: it must not stop the house for ever.
+
+    What it said of its files is unknown then, and `ravenctl verify` says so of each. Raises: OSError.
+    """
+    try:
+        return read_manifest(folder)
+    except ValueError as error:
+        aside = folder / DAMAGED
+        log.error("a manifest is set aside, a new one begins", aside=str(aside), reason=str(error))
+        (folder / MANIFEST).replace(aside)
+        return {"files": {}}
 
 
 def write_manifest(folder: Path, manifest: Manifest) -> None:
@@ -130,8 +158,8 @@ def check_parquet(journal: Path, skip: Collection[int] = ()) -> Iterator[Checked
             while manifest is not None:
                 # Files are merged and removed meanwhile: what was not checked yet is looked for in the new manifest.
                 manifest = yield from _check_folder(folder, manifest, done, told)
-        except (OSError, ValueError) as error:
-            yield Problem(folder / MANIFEST, f"cannot be read ({error}); restore it from a backup")
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            yield Problem(folder / MANIFEST, f"cannot be read ({error!r}); restore it from a backup")
 
 
 def _check_folder(

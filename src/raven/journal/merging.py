@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from raven.journal.compaction import locked
-from raven.journal.manifests import MOST_RANGES, Manifest, read_manifest, write_manifest
+from raven.journal.manifests import MOST_RANGES, Manifest, manifest_to_change, write_manifest
 from raven.journal.partitions import Part, parts_in, pieces_of
 from raven.journal.replacing import begin_replacing, finish_replacing, replace_folder
 from raven.journal.segment import segments_in
@@ -89,7 +89,7 @@ def _chosen(parts: list[Part], today: str) -> list[Part]:
 
 
 def _merge(journal: Path, folder: Path, parts: Sequence[Part], done: Merged) -> None:
-    manifest = read_manifest(folder)
+    manifest = manifest_to_change(folder)
     entries = [manifest["files"].get(part.path.name) for part in parts]
     sizes = [part.path.stat().st_size for part in parts]
     if not all(entry and _sum(part.path) == entry["sha256"] for part, entry in zip(parts, entries, strict=True)):
