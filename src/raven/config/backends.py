@@ -51,7 +51,7 @@ class JournalSettings(Section):
         "0: never.", unit="days", ge=0,
     )  # fmt: skip
     archive_days: int = setting(0, "After so many days files go to `archive_dir`; 0: never.", unit="days", ge=0)
-    archive_dir: str = setting("", "Folder for old files, usually on another disk.")
+    archive_dir: str = setting("", "Folder for old files, usually on another disk; it can be read like a journal.")
     retention_days: int = setting(
         0, "After so many days files are removed, from the archive too; 0: never.", unit="days", ge=0
     )

@@ -24,7 +24,7 @@ from raven.errors import ConfigurationError, InternalError
 from raven.journal.compaction import locked
 from raven.journal.cursors import Position, cursors_in
 from raven.journal.downsampling import SHRINKING, downsample
-from raven.journal.manifests import Manifest, read_manifest, segment_rows, write_manifest
+from raven.journal.manifests import Manifest, manifest_to_change, segment_rows, write_manifest
 from raven.journal.partitions import BY_MINUTE, parquet_folder, sync
 from raven.journal.replacing import finish_replacing
 from raven.journal.segment import segments_in
@@ -113,7 +113,7 @@ class _Partition:
 
     def finish(self) -> None:
         """Remove what a crash has left of files that are written off already."""
-        manifest = read_manifest(self.folder)
+        manifest = manifest_to_change(self.folder)
         for name in manifest.get("removed", {}).keys() - manifest["files"].keys():
             (self.folder / name).unlink(missing_ok=True)
 
@@ -122,7 +122,7 @@ class _Partition:
         found: Counter[str] = Counter()
         if self.name.endswith(BY_MINUTE):
             return found
-        entries = read_manifest(self.folder)["files"]
+        entries = manifest_to_change(self.folder)["files"]
         for path in self.files():
             rows = segment_rows(path.name, entries.get(path.name, {}))
             for reader, position in cursors.items():
@@ -179,7 +179,7 @@ class _Run:
     def apply(self) -> None:
         # An archive that is full, say, must not keep the quota from being kept.
         errors: list[OSError] = []
-        archive = self._retention.archive
+        archive = self._retention.archive and parquet_folder(self._retention.archive)
         steps: list[Callable[[], None]] = [partial(self._age, one) for one in _partitions(self._root)]
         steps += [partial(self._age_archived, one) for one in (_partitions(archive) if archive else ())]
         for step in [*steps, self._keep_within]:
@@ -254,7 +254,8 @@ class _Run:
         log.info("removed", partition=str(partition.folder), files=len(files), reason=why)
 
     def _archive(self, partition: _Partition, archive: Path) -> None:
-        target = archive / partition.folder.relative_to(self._root)
+        # The archive can be read like a journal: it is one without segments.
+        target = parquet_folder(archive) / partition.folder.relative_to(self._root)
         target.mkdir(parents=True, exist_ok=True)
         files = partition.files()
         for path in files:
@@ -266,7 +267,7 @@ class _Run:
             sync(unfinished)
             unfinished.rename(target / path.name)
         sync(target)
-        here, there = read_manifest(partition.folder), read_manifest(target)
+        here, there = manifest_to_change(partition.folder), manifest_to_change(target)
         there["files"] |= {path.name: _entry(here, path) for path in files}
         # Gaps and damage of the day are in them; what left before is told where it was.
         write_manifest(target, there)
@@ -285,7 +286,7 @@ class _Run:
         self, partition: _Partition, files: Sequence[Path], why: str, more: Mapping[str, object] | None = None
     ) -> None:
         """Write into the manifest what leaves, and then let it."""
-        manifest = read_manifest(partition.folder)
+        manifest = manifest_to_change(partition.folder)
         on = {"why": why, "on": self._today.isoformat()} | dict(more or {})
         for path in files:
             manifest.setdefault("removed", {})[path.name] = _entry(manifest, path) | on

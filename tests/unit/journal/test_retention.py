@@ -33,7 +33,7 @@ def journal(tmp_path: Path) -> Path:
 
 
 def archived_days(archive: Path) -> list[int]:
-    folders = sorted({path.parts[-5] for path in archive.glob("date=*/*/type=trades/*/*.parquet")})
+    folders = sorted({path.parts[-5] for path in parquet_folder(archive).glob("date=*/*/type=trades/*/*.parquet")})
     return [(date.fromisoformat(one.partition("=")[2]) - date(1970, 1, 1)).days - 20_000 for one in folders]
 
 
@@ -119,6 +119,17 @@ def test_old_days_go_to_the_archive_and_from_there(journal: Path, tmp_path: Path
     assert trade_ids(journal) == [*range(2001, 2121), 3001]
     apply_retention(journal, retention, now(4))
     assert archived_days(archive) == [1, 2]
+
+
+def test_an_archive_can_be_read_like_a_journal(journal: Path, tmp_path: Path) -> None:
+    archive = tmp_path / "archive"
+    apply_retention(journal, Retention(Days(archive=2, delete=3), archive=archive), now(3))
+    apply_retention(journal, Retention(Days(archive=1), archive=archive), now(3))
+    assert trade_ids(archive) == [*range(1001, 1121), *range(2001, 2121)]
+    assert verify_journal(journal).is_sound
+    Path(next(parquet_folder(archive).glob("date=*/*/*/*/*.parquet"))).unlink()
+    (problem,) = verify_journal(archive).problems
+    assert "is missing" in problem.reason
 
 
 @pytest.mark.fault("D5")
@@ -295,9 +306,9 @@ def test_the_archive_says_what_is_in_it(journal: Path, tmp_path: Path) -> None:
     archive = tmp_path / "archive"
     apply_retention(journal, Retention(Days(archive=2), archive=archive), now(3))
     before = manifests(parquet_folder(journal))[0]
-    there = manifests(archive)[0]
+    there = manifests(parquet_folder(archive))[0]
     ((name, entry),) = there["files"].items()
-    path = min(archive.glob(f"date=*/*/type=trades/*/{name}"))
+    path = min(parquet_folder(archive).glob(f"date=*/*/type=trades/*/{name}"))
     assert entry["sha256"] == hashlib.sha256(path.read_bytes()).hexdigest()
     assert (there["rows"], entry["rows"], entry["first_id"], entry["last_id"]) == (120, 120, 1, 120)
     assert "archived in" in before["removed"][name]["why"]
