@@ -77,10 +77,11 @@ class Aggregator(LinkCollector):
 
     async def watch(self) -> None:
         """Wait until bars are made no more. Raises what made that impossible."""
-        if self._task is not None:
-            await asyncio.wait([self._task])
-            if not self._task.cancelled():
-                self._task.result()
+        task = self._task
+        if task is not None:
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.result()
 
     async def stop(self) -> None:
         """Take what has come, keep what is known of unfinished bars, and make no more."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import struct
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -244,6 +245,16 @@ async def test_what_makes_bars_impossible_reaches_whoever_watches(
     with pytest.raises(OSError, match="broken"):
         await stage.aggregator.watch()
     monkeypatch.undo()
+
+
+async def test_an_end_in_order_is_no_news_for_whoever_watches(stage: Stage) -> None:
+    watching = asyncio.create_task(stage.aggregator.watch())
+    await stage.hold()
+
+    await stage.aggregator.stop()
+
+    await asyncio.wait_for(watching, 5)
+    assert watching.exception() is None
 
 
 def broken(_: Aggregator) -> None:
