@@ -18,8 +18,19 @@ __all__ = ["EngineHost"]
 class EngineHost:
     """The engine, together with what happens when it has something to tell. See `engine_port.BookEngine`."""
 
-    def __init__(self, engine: Engine, on_events: Callable[[], None], capture: Capture, clock: Clock) -> None:
-        self.on_frame = engine.on_frame
+    def __init__(
+        self,
+        engine: Engine,
+        on_events: Callable[[], None],
+        capture: Capture,
+        clock: Clock,
+        on_doubt: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`on_doubt` is called before a frame is taken that comes at `doubt_from_ns` or later."""
+        self.doubt_from_ns = 1 << 63
+        """When a frame is so late that nobody knows whether the process stood still; wall clock, ns since 1970."""
+        self._take_frame = engine.on_frame
+        self._on_doubt = on_doubt
         self.open_connection = engine.open_connection
         self.close_connection = engine.close_connection
         self.last_seen = engine.last_seen
@@ -31,6 +42,12 @@ class EngineHost:
         self._names: dict[int, tuple[str, str]] = {}
         self._venues: dict[int, str] = {}
         engine.record(capture.tap)
+
+    def on_frame(self, connection: int, recv_ns: int, frame: Buffer) -> int:
+        """Take one frame."""
+        if recv_ns >= self.doubt_from_ns:
+            self._on_doubt()
+        return self._take_frame(connection, recv_ns, frame)
 
     def add_venue(self, name: str, rule: str) -> int:
         """Register a venue."""

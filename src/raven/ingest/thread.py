@@ -70,7 +70,8 @@ class Ingest:
         self._factories = venues
         self._clock = clock or SystemClock()
         self._capture = capture or Capture()
-        self._host = EngineHost(self.engine, self._on_events, self._capture, self._clock)
+        self._host = EngineHost(self.engine, self._on_events, self._capture, self._clock, self._look_for_pause)
+        self._beat_at = self._clock.monotonic()
         self._loop = uvloop.new_event_loop()
         self._thread = threading.Thread(target=self._run, name="raven-ingest", daemon=True)
         self._stopped = False
@@ -202,15 +203,30 @@ class Ingest:
 
     async def _watch_lag(self) -> None:
         clock = self._clock
+        self._beat()
         while True:
             due = clock.monotonic() + _LAG_CHECK_S
             await clock.sleep(_LAG_CHECK_S)
             late_s = max(0.0, clock.monotonic() - due)
             record_loop("ingest", late_s, len(asyncio.all_tasks()))
-            if late_s > _PAUSED_S:
-                log.warning("ingest stood still", seconds=round(late_s, 1), next="every book is taken anew")
-                for _, instrument in self.instruments():
-                    self._host.desync(instrument, "paused")
+            self._look_for_pause()
+
+    def _look_for_pause(self) -> None:
+        """Take every book anew if the process stood still.
+
+        Called every second, and before a frame that comes after a longer silence of this loop: what waited in sockets
+        meanwhile is read before anything else, and must not be shown as if it had just happened.
+        """
+        late_s = self._clock.monotonic() - self._beat_at - _LAG_CHECK_S
+        self._beat()
+        if late_s > _PAUSED_S:
+            log.warning("ingest stood still", seconds=round(late_s, 1), next="every book is taken anew")
+            for _, instrument in self.instruments():
+                self._host.desync(instrument, "paused")
+
+    def _beat(self) -> None:
+        self._beat_at = self._clock.monotonic()
+        self._host.doubt_from_ns = self._clock.time_ns() + round((_LAG_CHECK_S + _PAUSED_S) * 1e9)
 
     async def _end(self) -> None:
         background = list(self._background)
