@@ -10,6 +10,7 @@ from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.text import Text
 
+from raven.ctl.chain import without_the_unmissed
 from raven.ctl.page import health, seconds
 from raven.ctl.reach import Reach, State, Target
 from raven.ctl.terminal import figures
@@ -58,7 +59,7 @@ def view(states: Sequence[State], rates: Rates, now: float) -> RenderableType:
             f"[red]{lost}[/]" if lost != "0" else lost, _slowest(state),
         )  # fmt: skip
     notes = [Text(f"{state.name}: {one}", style="yellow") for state in states if state.is_up for one in state.troubles]
-    away = [state.name for state in states if not state.is_up]
+    away = [state.name for state in without_the_unmissed(states) if not state.is_up]
     notes += [Text(f"not running: {', '.join(away)}", style="dim")] if away else []
     return Group(table, *notes)
 

@@ -168,7 +168,7 @@ def _show(states: list[State], services: Reach) -> None:
 
 
 def _shortened(topics: list[str]) -> str:
-    """Name two of them; without the venue, unless there are several."""
+    """Name the first and say how many others there are; without the venue, unless there are several."""
     venues = {topic.partition(".")[0] for topic in topics}
     told = [topic.partition(".")[2] for topic in topics] if len(venues) == 1 else topics
-    return ", ".join(told[:2]) + (f" and {len(told) - 2} more" if len(told) > 2 else "")
+    return told[0] + (f" +{len(told) - 1}" if len(told) > 1 else "") if told else ""
