@@ -28,6 +28,9 @@ __all__ = ["Persistence", "PersistenceSettings", "PersistenceStatus"]
 
 log = get_logger("sinks")
 
+# Letters that are tried before it looks for records again.
+_LETTERS_AT_A_TIME = 100
+
 
 @dataclass(frozen=True, slots=True)
 class PersistenceSettings:
@@ -219,15 +222,24 @@ class Persistence:
     # --- dead letters -----------------------------------------------------------------------------------
 
     async def _retry_letters(self) -> None:
-        """Try again what somebody asked to try again; once each, and only while nothing else waits."""
-        for letter in await asyncio.to_thread(self._letters.take_due, self.name):
+        """Try again what somebody asked to try again, some at a time, and only while nothing else waits.
+
+        One after the other: a letter that the program dies of must not use up the tries of those behind it.
+        """
+        for _ in range(_LETTERS_AT_A_TIME):
+            due = await asyncio.to_thread(self._letters.take_due, self.name, 1)
+            if not due:
+                return
+            (letter,) = due
             try:
                 written = self._breaker.allows() and await self._try(batch_of_letter(letter.payload))
             except DataValidation as refusal:
                 await asyncio.to_thread(self._letters.refused, letter.number, refusal.message)
-            else:
-                done = self._letters.accepted if written else self._letters.give_back
-                await asyncio.to_thread(done, letter.number)
+                continue
+            done = self._letters.accepted if written else self._letters.give_back
+            await asyncio.to_thread(done, letter.number)
+            if not written:
+                return
 
     # --- how far ----------------------------------------------------------------------------------------
 

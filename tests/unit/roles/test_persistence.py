@@ -250,6 +250,48 @@ async def test_a_letter_goes_in_when_somebody_asks_again(world: World) -> None:
     assert database.ids == [1, 3, 2]
 
 
+@pytest.mark.fault("D7")
+async def test_a_letter_waits_as_long_as_the_database_says_and_that_is_no_try(world: World) -> None:
+    world.publish(range(1, 4))
+    database = Database()
+    database.poison = {2}
+    async with world.running(database) as persistence:
+        await until(lambda: persistence.status.refused == 1)
+        (letter,) = world.letters.letters()
+        database.poison, writes = set(), database.writes
+        database.failures = [RateLimited("too many requests", 0.2)]
+        began = asyncio.get_running_loop().time()
+        world.letters.ask_retry([letter.number])
+        await until(lambda: database.writes == writes + 1)
+        await until(lambda: (left := world.letters.letter(letter.number)) and (left.attempts, left.state) == (0, "due"))
+        await until(lambda: world.letters.letters() == [])
+    assert asyncio.get_running_loop().time() - began >= 0.2
+    assert database.writes == writes + 2
+    assert database.ids == [1, 3, 2]
+
+
+@pytest.mark.fault("D3")
+async def test_a_letter_that_the_program_dies_of_takes_no_other_with_it(world: World) -> None:
+    world.publish(range(1, 5))
+    database = Database()
+    database.poison = {1, 2, 3}
+    async with world.running(database) as persistence:
+        await until(lambda: persistence.status.refused == 3)
+    poison, *others = [letter.number for letter in world.letters.letters()]
+    world.letters.ask_retry([poison, *others])
+    for _ in range(2):
+        deadly = SlowDatabase()
+        async with world.running(deadly):
+            await deadly.asked.wait()
+
+    database.poison = set()
+    async with world.running(database):
+        await until(lambda: [letter.number for letter in world.letters.letters()] == [poison])
+    (left,) = world.letters.letters()
+    assert (left.state, left.attempts) == ("parked", 2)
+    assert database.ids == [4, 2, 3]
+
+
 async def test_types_choose(world: World) -> None:
     quotes = world.hub.create_topic("binance_spot", "BTCUSDT", int(DataType.QUOTES), 1 << 16)
     quotes.trade(1, 1, 77, 60_000, 25, price_scale=2, quantity_scale=3, taker_sells=False)
