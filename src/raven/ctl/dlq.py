@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Annotated, Any
@@ -15,7 +15,7 @@ from rich.text import Text
 from raven.app.commands import HELP_NAMES, Command, Group
 from raven.ctl import quarantine
 from raven.ctl.options import AsJson
-from raven.ctl.terminal import figures, print_json, print_whole, told_errors
+from raven.ctl.terminal import figures, print_json, print_whole, printable, told_errors
 from raven.errors import DataValidation
 from raven.resilience.dead_letters import DeadLetterQueue, Letter, LetterState
 
@@ -53,7 +53,9 @@ def list_letters(
     source: Source = "",
     symbol: Symbol = "",
     state: Annotated[LetterState | None, typer.Option(help="Only in this state.")] = None,
-    limit: Annotated[int, typer.Option(metavar="N", min=1, help="The oldest N; of frames the newest.")] = 100,
+    limit: Annotated[
+        int, typer.Option(metavar="N", min=1, max=10**9, help="The oldest N; of frames the newest.")
+    ] = 100,
     quarantined: Quarantined = False,
     as_json: AsJson = False,
     file: File = DEFAULT,
@@ -82,8 +84,8 @@ def list_letters(
         table.add_column(name, no_wrap=name != "reason", justify="right" if name in ("number", "tries") else "left")
     for letter in letters:
         table.add_row(
-            str(letter.number), letter.source, Text(letter.key), letter.state, str(letter.attempts),
-            _time(letter.last_ns), Text(letter.reason),
+            str(letter.number), letter.source, Text(printable(letter.key)), letter.state, str(letter.attempts),
+            _time(letter.last_ns), Text(printable(letter.reason)),
         )  # fmt: skip
     print_whole(Console(), table)
 
@@ -164,7 +166,7 @@ def _print_fields(plain: dict[str, Any]) -> None:
         if isinstance(value, dict):
             _print_fields(value)
         else:
-            line = Text.assemble((f"{name:>16}", "bold"), f"  {value}")
+            line = Text.assemble((f"{name:>16}", "bold"), f"  {printable(str(value))}")
             console.print(line, highlight=False, soft_wrap=True)
 
 
@@ -203,8 +205,10 @@ def _record(letter: Letter) -> Any:
     if letter.format == "arrow":
         from raven.journal.letters import batch_of_letter  # noqa: PLC0415 - Arrow is slow to import
 
-        row = batch_of_letter(letter.payload).records.to_pylist()[0]
-        return {name: str(value) for name, value in row.items()}
+        # One that cannot be read is shown as it is.
+        with suppress(DataValidation):
+            row = batch_of_letter(letter.payload).records.to_pylist()[0]
+            return {name: str(value) for name, value in row.items()}
     return letter.payload.decode("utf-8", "backslashreplace")
 
 

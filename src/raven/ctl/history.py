@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.text import Text
 
 from raven.clock import SystemClock, parse_time
-from raven.ctl.terminal import figures, print_whole, progress_in
+from raven.ctl.terminal import figures, print_whole, printable, progress_in
 from raven.errors import DataValidation
 from raven.instruments import spellings
 from raven.journal.history import Wanted, history
@@ -111,7 +111,9 @@ def _plain(table: pa.Table, *, times: bool = True) -> pa.Table:
 
 
 def cell(value: object) -> str:
-    """Return a value as a table shows it: no zeros at the end, long lists cut."""
+    """Return a value as a table shows it: numbers without zeros at the end, long lists cut."""
+    if isinstance(value, str):
+        return printable(value)
     if isinstance(value, list):
         more = " …" if len(value) > _MOST_LEVELS else ""
         return " ".join(cell(one) for one in value[:_MOST_LEVELS]) + more

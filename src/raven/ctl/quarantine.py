@@ -17,7 +17,7 @@ import msgspec
 from rich.console import Console
 from rich.text import Text
 
-from raven.ctl.terminal import figures, print_whole
+from raven.ctl.terminal import figures, print_whole, printable
 from raven.errors import DataValidation
 from raven.ingest.quarantine import FILES
 
@@ -96,9 +96,7 @@ def show(frames: list[Frame], limit: int) -> None:
 
 
 def _readable(raw: bytes) -> str:
-    """Escape what is no text, and what would move the cursor of a terminal."""
-    text = raw.decode("utf-8", "backslashreplace")
-    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
+    return printable(raw.decode("utf-8", "backslashreplace"))
 
 
 def _time(frame: Frame) -> str:

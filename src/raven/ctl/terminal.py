@@ -18,7 +18,7 @@ from rich.table import Table
 from raven.app.commands import EXIT_FAILED
 from raven.errors import RavenError
 
-__all__ = ["figures", "print_json", "print_whole", "progress_in", "told_errors"]
+__all__ = ["figures", "print_json", "print_whole", "printable", "progress_in", "told_errors"]
 
 _ANY_WIDTH = 10_000
 
@@ -33,6 +33,11 @@ def print_whole(console: Console, table: Table) -> None:
     needed = Measurement.get(console, console.options.update(width=_ANY_WIDTH), table).maximum
     console.width = max(console.width, needed)
     console.print(table)
+
+
+def printable(text: str) -> str:
+    """Escape what would move the cursor of a terminal, or do worse: venues and databases say what they like."""
+    return "".join(one if one.isprintable() else one.encode("unicode_escape").decode() for one in text)
 
 
 def progress_in(unit: str) -> Progress:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
+from raven.errors import DataValidation
 from raven.ports import SinkBatch
 
 __all__ = ["batch_of_letter", "letter_of"]
@@ -24,6 +25,9 @@ def letter_of(batch: SinkBatch) -> tuple[str, str, bytes]:
 
 
 def batch_of_letter(payload: bytes) -> SinkBatch:
-    """Return the batch that `letter_of` made the bytes of. Raises: pyarrow.ArrowInvalid for other bytes."""
-    table = pa.ipc.open_stream(payload).read_all()
-    return SinkBatch((table.schema.metadata or {})[_TYPE].decode(), table.replace_schema_metadata())
+    """Return the batch that `letter_of` made the bytes of. Raises: DataValidation for other bytes."""
+    try:
+        table = pa.ipc.open_stream(payload).read_all()
+        return SinkBatch((table.schema.metadata or {})[_TYPE].decode(), table.replace_schema_metadata())
+    except (pa.ArrowException, OSError, KeyError) as error:
+        raise DataValidation(f"the letter holds no record that this Raven can read ({error!r}); drop it") from None

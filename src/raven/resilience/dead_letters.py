@@ -39,6 +39,8 @@ CREATE TABLE IF NOT EXISTS letters (
 )
 """
 _VERSION = 1
+# Integers of SQLite end here.
+_NO_NUMBER = 1 << 63
 _SELECT = (
     "SELECT number, source, key, symbol, state, attempts, reason, format, payload, first_ns, last_ns FROM letters "
 )
@@ -141,6 +143,8 @@ class DeadLetterQueue:
 
     def letter(self, number: int) -> Letter | None:
         """Return one letter."""
+        if not 0 < number < _NO_NUMBER:
+            return None
         with self._lock:
             row = self._file.execute(_SELECT + "WHERE number = ?", (number,)).fetchone()
         return _letter(row) if row else None

@@ -76,6 +76,8 @@ def test_letters_are_dropped_when_asked_for(file: Path) -> None:
         (["drop", "1", "--all"], "name letters by number, or choose them with --all"),
         (["retry", "9"], "there is no dead letter 9"),
         (["show", "9"], "there is no dead letter 9"),
+        (["show", "9" * 30], "there is no dead letter 999"),
+        (["retry", "9" * 30], "there is no dead letter 999"),
     ],
 )
 def test_what_cannot_be_done_is_said(file: Path, arguments: list[str], words: str) -> None:
@@ -85,3 +87,13 @@ def test_what_cannot_be_done_is_said(file: Path, arguments: list[str], words: st
 def test_a_file_that_is_not_there_is_not_made(tmp_path: Path) -> None:
     assert "no dead letters there" in dlq(tmp_path / "none.sqlite", "list", code=1)
     assert not (tmp_path / "none.sqlite").exists()
+
+
+def test_a_letter_is_shown_as_text_whatever_stands_in_it(file: Path) -> None:
+    queue = DeadLetterQueue(file)
+    queue.put("influx", "k", "no\x1b[31m [red]:x:", b"no \x1b Arrow at all \xff", format="arrow")
+    queue.close()
+    assert r"no\x1b[31m [red]:x:" in dlq(file, "list")
+    shown = dlq(file, "show", "4")
+    assert r"no\x1b[31m [red]:x:" in shown
+    assert r"no \x1b Arrow at all \xff" in shown

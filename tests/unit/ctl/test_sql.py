@@ -75,8 +75,8 @@ def test_two_views_can_be_joined_and_gaps_are_one_of_them(journal: Path) -> None
 
 
 def test_text_is_shown_as_it_is(journal: Path) -> None:
-    answer = ask(journal, "select 'a:x:b [bold]c[/]' as \"[red]d\"")
-    assert "a:x:b [bold]c[/]" in answer
+    answer = ask(journal, "select 'a:x:b [bold]c[/] 1.500' || chr(27) as \"[red]d\"")
+    assert r"a:x:b [bold]c[/] 1.500\x1b" in answer
     assert "[red]d" in answer
 
 

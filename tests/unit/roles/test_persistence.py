@@ -292,6 +292,23 @@ async def test_a_letter_that_the_program_dies_of_takes_no_other_with_it(world: W
     assert database.ids == [4, 2, 3]
 
 
+async def test_a_letter_that_is_no_record_is_refused_and_the_next_one_tried(world: World) -> None:
+    world.publish(range(1, 3))
+    database = Database()
+    database.poison = {2}
+    async with world.running(database) as persistence:
+        world.letters.put("database", "nonsense", "no", b"no record", format="arrow")
+        await until(lambda: persistence.status.refused == 1)
+        nonsense, good = (letter.number for letter in world.letters.letters())
+        database.poison = set()
+        world.letters.ask_retry([nonsense, good])
+        await until(lambda: world.letters.letter(good) is None)
+        left = world.letters.letter(nonsense)
+        assert left is not None
+        assert "holds no record that this Raven can read" in left.reason
+    assert database.ids == [1, 2]
+
+
 async def test_types_choose(world: World) -> None:
     quotes = world.hub.create_topic("binance_spot", "BTCUSDT", int(DataType.QUOTES), 1 << 16)
     quotes.trade(1, 1, 77, 60_000, 25, price_scale=2, quantity_scale=3, taker_sells=False)
