@@ -7,12 +7,14 @@ from pathlib import Path
 import pytest
 from tests.pipeline import Pipeline
 from tests.servers.influx import InfluxServer, influx_server
+from tests.servers.postgres import PostgresServer, postgres_server
 from tests.servers.questdb import QuestdbServer, questdb_server
 
 from raven.sinks.influx import InfluxSink
+from raven.sinks.postgres import PostgresSink
 from raven.sinks.questdb import QuestdbSink
 
-__all__ = ["influx_server", "questdb_server"]
+__all__ = ["influx_server", "postgres_server", "questdb_server"]
 
 pytestmark = pytest.mark.fault("W5")
 
@@ -46,3 +48,15 @@ async def test_questdb_keeps_them_with_the_exchange_s_own_time(questdb_server: Q
             "SELECT count() AS rows FROM trades WHERE exchange_time = '2023-11-14T22:13:20.000000000Z'"
         )
         assert row["rows"] == 10_001
+
+
+async def test_postgres_keeps_them_by_the_exchange_s_id(postgres_server: PostgresServer, tmp_path: Path) -> None:
+    async with Pipeline(tmp_path, PostgresSink(postgres_server.url)) as pipeline:
+        pipeline.publish(10_000, exchange_ns=MOMENT_NS)
+        pipeline.publish(1_000)
+        pipeline.publish(1, exchange_ns=MOMENT_NS)
+        await pipeline.all_written()
+
+        assert postgres_server.count("trades") == 11_001
+        at = "WHERE exchange_time = '2023-11-14 22:13:20+00'"
+        assert postgres_server.query(f"SELECT count(*) FROM raven.trades {at}") == ["10001"]
