@@ -12,7 +12,7 @@ import hashlib
 import os
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -135,8 +135,10 @@ def restore(
             raise DataValidation(f"{path} exists; --force moves it aside (to {path.name}{aside})")
     staged = {path: path.with_name(f".{path.name}.unfinished") for path in (journal, letters, configuration)}
     places = {_JOURNAL: staged[journal], _LETTERS: staged[letters], _CONFIG: staged[configuration]}
+    # A restore that was killed may have left some of another backup.
+    _remove(staged.values())
     try:
-        staged[journal].mkdir(parents=True, exist_ok=True)
+        staged[journal].mkdir(parents=True)
         for number, name in enumerate(about.files):
             kind, *rest = Path(name).parts
             target = places[kind].joinpath(*rest)
@@ -155,10 +157,7 @@ def restore(
             staged[letters].replace(letters)
         kept = _put_configuration(staged[configuration], configuration, aside, force=force)
     finally:
-        for path in staged.values():
-            shutil.rmtree(path, ignore_errors=True)
-            with suppress(OSError):
-                path.unlink()
+        _remove(staged.values())
     return replace(_made(backup, about, verdict, about.size), kept=kept)
 
 
@@ -215,6 +214,13 @@ def _aside(path: Path, letters: Path, aside: str) -> str:
     """Return the name under which something is moved aside; that of a write-ahead log goes with its database."""
     end = path.name.removeprefix(letters.name)
     return f"{letters.name}{aside}{end}" if end in ("-wal", "-shm") else path.name + aside
+
+
+def _remove(paths: Iterable[Path]) -> None:
+    for path in paths:
+        shutil.rmtree(path, ignore_errors=True)
+        with suppress(OSError):
+            path.unlink()
 
 
 def _put(staged: Path, target: Path) -> None:

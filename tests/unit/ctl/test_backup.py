@@ -212,6 +212,18 @@ def test_a_restore_that_fails_half_way_changes_nothing(
     house.open()
 
 
+def test_what_a_killed_restore_left_is_not_taken_for_part_of_the_next(house: House, tmp_path: Path) -> None:
+    house.ctl("backup", "first")
+    house.journal, house.letters = tmp_path / "new" / "journal", tmp_path / "new" / "letters"
+    left = tmp_path / "new" / ".journal.unfinished"
+    left.mkdir(parents=True)
+    (left / "0000000099.segment").write_bytes(b"of another backup")
+    house.ctl("restore", "first")
+    assert len(ids(house.journal)) == 350
+    assert not (house.journal / "0000000099.segment").exists()
+    assert not left.exists()
+
+
 def test_the_log_of_other_dead_letters_does_not_meet_those_that_come_back(house: House, tmp_path: Path) -> None:
     house.ctl("backup", "first")
     house.running.close()
