@@ -238,7 +238,7 @@ def test_the_log_of_other_dead_letters_does_not_meet_those_that_come_back(house:
 
     for path, keys in (
         (house.letters, ["BTCUSDT 1"]),
-        (next(house.letters.parent.glob("*.before-*[0-9]")), ["ETHUSDT 7"]),
+        (next(house.letters.parent.glob("letters.sqlite.before-*[0-9]")), ["ETHUSDT 7"]),
     ):
         queue = DeadLetterQueue(path)
         assert [letter.key for letter in queue.letters()] == keys
