@@ -54,6 +54,8 @@ class QuestdbServer(ServerProcess):
         command = [
             "java",
             "-Xmx512m",
+            # What it says when a full disk kills it belongs into its log, not into the folder of the tests.
+            "-XX:+ErrorFileToStdout",
             "-p",
             str(questdb_jar()),
             "-m",
