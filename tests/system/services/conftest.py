@@ -16,9 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.servers.influx import influx_server
+from tests.servers.postgres import PostgresServer, postgres_server
 
 from raven.app.services import SERVICES, port_path
 from raven.exchange.process import ExchangeProcess
+
+__all__ = ["influx_server", "postgres_server"]
 
 SOURCE = Path(__file__).resolve().parents[3] / "src"
 ENVIRONMENT = os.environ | {"PYTHONPATH": str(SOURCE)}
@@ -212,3 +216,10 @@ def platform(tmp_path: Path) -> Iterator[Platform]:
             yield made
         finally:
             made.close()
+
+
+@pytest.fixture
+def database(postgres_server: PostgresServer) -> PostgresServer:
+    """A PostgreSQL without anything of ours."""
+    postgres_server.query("DROP SCHEMA IF EXISTS raven CASCADE")
+    return postgres_server

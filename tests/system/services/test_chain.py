@@ -9,11 +9,9 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from tests.servers.postgres import PostgresServer, postgres_server
+from tests.servers.postgres import PostgresServer
 from tests.system.services.conftest import Platform, until
 from tests.system.services.truth import Truth
-
-__all__ = ["postgres_server"]
 
 CHAIN = ("binance_spot", "raven_timebar", "bar_persistence")
 START = ("start", "--symbol", "BTCUSDT", "--service")
@@ -27,21 +25,22 @@ COLUMNS = (
 class Bars:
     """What the database has of them."""
 
-    def __init__(self, server: PostgresServer) -> None:
+    def __init__(self, server: PostgresServer, table: str = "time_bars") -> None:
         self._server = server
+        self._table = f"raven.{table}"
 
-    def rows(self, table: str = "time_bars") -> list[dict[str, Any]]:
-        """Return them by open time, figures as the database writes them."""
-        if self._server.query(f"SELECT to_regclass('raven.{table}') IS NOT NULL") == ["f"]:
+    def rows(self) -> list[dict[str, Any]]:
+        """Return them in their order, figures as the database writes them."""
+        if self._server.query(f"SELECT to_regclass('{self._table}') IS NOT NULL") == ["f"]:
             return []
         names = (*COLUMNS, "complete", "gap_count", "revision")
-        lines = self._server.query(f"SELECT {', '.join(names)} FROM raven.{table} ORDER BY open_time, first_trade_id")
+        lines = self._server.query(f"SELECT {', '.join(names)} FROM {self._table} ORDER BY open_time, first_trade_id")
         rows = [dict(zip(names, line.split("|"), strict=True)) for line in lines]
         return [row | {"is_whole": row["complete"] == "t" and row["gap_count"] == "0"} for row in rows]
 
-    def whole(self, table: str = "time_bars") -> int:
+    def whole(self) -> int:
         """Return the last trade of the newest bar that nothing is missing of."""
-        return max((int(row["last_trade_id"]) for row in self.rows(table) if row["is_whole"]), default=0)
+        return max((int(row["last_trade_id"]) for row in self.rows() if row["is_whole"]), default=0)
 
     def gaps(self) -> int:
         """Return how many gap records it has."""
@@ -103,14 +102,14 @@ def test_a_start_at_the_aggregator_reaches_the_exchange_and_a_stop_lets_go_of_it
 @pytest.mark.fault("P1")
 @pytest.mark.timeout(900)
 def test_any_of_them_is_killed_and_every_bar_is_true_or_marked(
-    platform: Platform, postgres_server: PostgresServer, chaos: bool, figure: Callable[[str, object], None]
+    platform: Platform, database: PostgresServer, chaos: bool, figure: Callable[[str, object], None]
 ) -> None:
     platform.say_in("feeds", f'state_dir = "{platform.folder}/state"')
-    platform.say(f'[timebar]\nseconds = 1\n[timescale]\nurl = "{postgres_server.url}"\n')
+    platform.say(f'[timebar]\nseconds = 1\n[timescale]\nurl = "{database.url}"\n')
     for name in CHAIN:
         platform.start(name)
     platform.ctl(*START, "bar_persistence")
-    bars, truth, healing = Bars(postgres_server), Truth(platform), []
+    bars, truth, healing = Bars(database), Truth(platform), []
     until(bars.whole, "bars are in the database", 60)
 
     for number in range(20 if chaos else 3):
@@ -137,3 +136,55 @@ def test_any_of_them_is_killed_and_every_bar_is_true_or_marked(
     assert differences(rows, truth.bars("time", seconds=1)) == []
     assert len(holes(rows)) <= bars.gaps()
     assert len(marked) <= 2 * len(healing) + 2
+
+
+@pytest.mark.fault("P1")
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(
+    ("aggregator", "table", "bars_are", "how"),
+    [
+        pytest.param("raven_timebar", "time_bars", ("time", {"seconds": 1}), signal.SIGKILL, id="time bars, killed"),
+        pytest.param(
+            "raven_tibs", "tick_imbalance_bars", ("tick_imbalance", {"initial_size": 50}), signal.SIGTERM,
+            id="imbalance bars, restarted",
+        ),
+    ],
+)  # fmt: skip
+def test_no_bar_is_lost_or_marked_when_those_who_hear_come_back(
+    platform: Platform,
+    database: PostgresServer,
+    aggregator: str,
+    table: str,
+    bars_are: tuple[str, dict[str, Any]],
+    how: int,
+) -> None:
+    platform.say_in("feeds", f'state_dir = "{platform.folder}/state"')
+    # Who ends in order lets go; this is how long the one that it heard waits for it to come back.
+    platform.say_in("feeds", "linger_seconds = 60")
+    platform.say(f'[timebar]\nseconds = 1\n[tibs]\ninitial_size = 50\n[timescale]\nurl = "{database.url}"\n')
+    hear = ("--upstream", f"grpc://127.0.0.1:{platform.ports[aggregator]}")
+    bars = Bars(database, table)
+    platform.start("binance_spot")
+    platform.start(aggregator)
+    platform.start("bar_persistence", options=hear)
+    platform.ctl(*START, "bar_persistence")
+    truth = Truth(platform)
+    until(lambda: len(bars.rows()) > 2, "bars are in the database", 60)
+
+    for name in (aggregator, "bar_persistence"):
+        # What was heard in the last seconds is not counted on after a crash, and that is all at first.
+        heard = platform.folder / "state" / name / "heard.json"
+        until(lambda heard=heard: heard.exists() and "BTCUSDT" in heard.read_text(), f"{name} notes how far it is")
+        seen = bars.whole()
+        platform.running[name].end(how)
+        platform.start(name, options=hear if name == "bar_persistence" else ())
+        until(lambda seen=seen: bars.whole() > seen + 500, f"bars come again after {name}", 60)
+    rows = bars.rows()
+    truth.follow()
+
+    first, *others = rows
+    kind, parameters = bars_are
+    since = int(first["first_trade_id"])
+    assert [row for row in others if not row["is_whole"]] == []
+    assert differences(others, truth.bars(kind, since, **parameters)) == []
+    assert holes(rows) == []

@@ -8,16 +8,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from tests.servers.influx import InfluxServer, influx_server
-from tests.servers.postgres import PostgresServer, postgres_server
+from tests.servers.influx import InfluxServer
+from tests.servers.postgres import PostgresServer
 from tests.system.services.conftest import Platform, until
 from tests.system.services.test_chain import Bars, differences, holes
 from tests.system.services.truth import Truth
 
 from raven.app.services import SERVICES, monitoring_port, port
 from raven.config import Settings
-
-__all__ = ["influx_server", "postgres_server"]
 
 PAGE = (Path(__file__).resolve().parents[3] / "docs" / "how-to" / "run-as-services.md").read_text()
 CONFIG = ("--config", "platform.toml")
@@ -47,16 +45,16 @@ def drawing(platform: Platform) -> list[str]:
 
 @pytest.mark.timeout(300)
 def test_six_programs_do_what_the_page_says(
-    platform: Platform, influx_server: InfluxServer, postgres_server: PostgresServer
+    platform: Platform, influx_server: InfluxServer, database: PostgresServer
 ) -> None:
     influx_server.query('CREATE DATABASE "market_data"')
     said = blocks("toml")[0].replace("http://localhost:8086", influx_server.url)
-    platform.say(said.replace("postgresql://raven@localhost:5432/market", postgres_server.url))
+    platform.say(said.replace("postgresql://raven@localhost:5432/market", database.url))
     start, steer, together = (list(commands(block)) for block in blocks("sh"))
 
     for name, *options in start:
         platform.start(name, options=tuple(options))
-    bars, truth, answers = Bars(postgres_server), Truth(platform), {}
+    bars, truth, answers = Bars(database), Truth(platform), {}
 
     def there_is_something_to_see() -> bool:
         is_written = len(bars.rows()) > 2 and influx_server.count("trades") > 500
@@ -87,14 +85,14 @@ def test_six_programs_do_what_the_page_says(
     assert together == [["raven", "run", "binance_spot", "raven_timebar", "bar_persistence", "--symbols", "BTCUSDT"]]
 
 
-def test_three_in_one_process_as_the_page_says(platform: Platform, postgres_server: PostgresServer) -> None:
-    platform.say(f'[timebar]\nseconds = 1\n[timescale]\nurl = "{postgres_server.url}"\n')
+def test_three_in_one_process_as_the_page_says(platform: Platform, database: PostgresServer) -> None:
+    platform.say(f'[timebar]\nseconds = 1\n[timescale]\nurl = "{database.url}"\n')
     (words,) = commands(blocks("sh")[2])
     at = words.index("--symbols")
 
     platform.start(*words[2:at], options=tuple(words[at:]))
-    bars = Bars(postgres_server)
-    until(lambda: bars.whole("time_bars"), "bars are in the database", 60)
+    bars = Bars(database)
+    until(bars.whole, "bars are in the database", 60)
 
     heard = [(platform.running[name].status()["upstream"] or {}).get("address") for name in words[2:at]]
     assert heard == [None, "local:binance_spot", "local:raven_timebar"]

@@ -6,10 +6,8 @@ import signal
 
 import pyarrow.compute as pc
 from tests.journals import journal_tables
-from tests.servers.influx import InfluxServer, influx_server
+from tests.servers.influx import InfluxServer
 from tests.system.services.conftest import Platform, until
-
-__all__ = ["influx_server"]
 
 TRADES = ("binance_spot", "BTCUSDT", "TRADES", "TRADE")
 

@@ -30,9 +30,9 @@ class Truth:
             if len(rows) < _PAGE or not since:
                 return
 
-    def trades(self) -> pa.Table:
-        """Return them as `raven.bars.build` takes them; no id is missing."""
-        rows = [self._trades[number] for number in sorted(self._trades)]
+    def trades(self, since: int = 0) -> pa.Table:
+        """Return those from an id on as `raven.bars.build` takes them; none is missing."""
+        rows = [self._trades[number] for number in sorted(self._trades) if number >= since]
         assert rows[-1]["id"] - rows[0]["id"] + 1 == len(rows), "it was not asked often enough"
         return pa.table(
             {
@@ -44,7 +44,7 @@ class Truth:
             }
         )
 
-    def bars(self, kind: str, **parameters: Any) -> dict[int, dict[str, Any]]:
-        """Return the bars of them, by the id of the first trade."""
-        made = build(self.trades(), kind, exact=True, open_bar=False, **parameters).to_pylist()
+    def bars(self, kind: str, since: int = 0, **parameters: Any) -> dict[int, dict[str, Any]]:
+        """Return the bars of those from an id on, by the id of the first trade."""
+        made = build(self.trades(since), kind, exact=True, open_bar=False, **parameters).to_pylist()
         return {row["first_trade_id"]: row for row in made}

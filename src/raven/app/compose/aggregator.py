@@ -62,15 +62,20 @@ class Aggregator:
     def add_to(self, lifecycle: Lifecycle) -> None:
         """Let it start and stop with the program."""
         self.front.open_monitoring(lifecycle)
-        # The link ends first, so that all it says to have heard is in the bars.
         lifecycle.add(f"{self._name} bars", start=lambda: self._start(lifecycle), stop=self.collector.stop)
         self.hearing.add_to(lifecycle)
         self.hearing.collect(lifecycle, self.collector, self._types)
         self.front.open_grpc(lifecycle)
+        lifecycle.add(f"{self._name} last bars", drain=self._finish)
 
     async def _start(self, lifecycle: Lifecycle) -> None:
         await self.collector.start()
         lifecycle.watch(asyncio.get_running_loop().create_task(self.collector.watch(), name=f"{self._name} bars"))
+
+    async def _finish(self) -> None:
+        """Make bars of all that the link says to have heard, while there is somebody to hand them to."""
+        await self.hearing.link.stop()
+        await self.collector.stop()
 
     def _past(self, service: Service, settings: Settings) -> aggregator.TradesSince | None:
         """Return whom to ask for trades that were missed."""
