@@ -112,8 +112,8 @@ def _find(table: pa.Table, name: str, also: tuple[str, ...]) -> str:
 
 def _columns(table: pa.Table, names: dict[str, str], ids: str | None) -> Columns:
     def column(name: str) -> pa.Array:
-        whole = table[name].combine_chunks()
-        whole = whole.combine_chunks() if isinstance(whole, pa.ChunkedArray) else whole
+        chunked = table[name]
+        whole = chunked.chunk(0) if chunked.num_chunks == 1 else chunked.combine_chunks()
         if whole.null_count:
             raise DataValidation(f"column {name} has {whole.null_count} empty places; every trade needs a value")
         return whole

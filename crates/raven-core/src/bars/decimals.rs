@@ -34,12 +34,11 @@ pub fn scale_that_fits(largest: f64, scale: u8) -> u8 {
 /// Values as integers in a scale. What is too large to be rounded, or is no number, becomes 0.
 pub fn integers_of(values: &[f64], scale: u8, out: &mut Vec<i64>) {
     let power = 10_f64.powi(i32::from(scale));
+    let fits = |value: f64| value.abs() * power <= LARGEST;
     out.clear();
     out.extend(values.iter().map(|value| rounded(*value * power)));
-    if largest(values) * power > LARGEST || values.iter().any(|value| value.is_nan()) {
-        let bounded = |value: &f64| if value.abs() * power <= LARGEST { rounded(*value * power) } else { 0 };
-        out.clear();
-        out.extend(values.iter().map(bounded));
+    if values.iter().map(|value| u64::from(!fits(*value))).sum::<u64>() > 0 {
+        out.iter_mut().zip(values).filter(|(_, value)| !fits(**value)).for_each(|(integer, _)| *integer = 0);
     }
 }
 
@@ -76,16 +75,27 @@ pub fn of_sides(offsets: &[i32], text: &[u8]) -> Result<Vec<u8>, usize> {
     let mut sells = Vec::with_capacity(offsets.len());
     for (row, ends) in offsets.windows(2).enumerate() {
         let side = usize::try_from(ends[0]).ok().zip(usize::try_from(ends[1]).ok());
-        match side.and_then(|(from, to)| text.get(from..to)) {
-            Some(b"buy") => sells.push(0),
-            Some(b"sell") => sells.push(1),
-            Some(other) if other.eq_ignore_ascii_case(b"buy") => sells.push(0),
-            Some(other) if other.eq_ignore_ascii_case(b"sell") => sells.push(1),
-            _ => return Err(row),
-        }
+        let (from, to) = side.filter(|(from, to)| from <= to && *to <= text.len()).ok_or(row)?;
+        // The side of a trade is what no predictor guesses: both words are compared, and neither is jumped to.
+        let is_sell = match text.get(from..from + 4) {
+            Some(word) => {
+                let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]) | LOWER_CASE;
+                let is_buy = (to - from == 3) & (word & 0xff_ffff == BUY & 0xff_ffff);
+                let is_sell = (to - from == 4) & (word == SELL);
+                (is_buy | is_sell).then_some(is_sell)
+            }
+            // Too near the end for four bytes.
+            None => text[from..to].eq_ignore_ascii_case(b"buy").then_some(false),
+        };
+        sells.push(u8::from(is_sell.ok_or(row)?));
     }
     Ok(sells)
 }
+
+/// The bit that makes an ASCII letter lower case, in four bytes.
+const LOWER_CASE: u32 = 0x2020_2020;
+const BUY: u32 = u32::from_le_bytes(*b"buy ");
+const SELL: u32 = u32::from_le_bytes(*b"sell");
 
 /// Find the decimals of 128-bit integers (little-endian) with a scale; `None` when they do not fit 64 bits.
 pub fn of_wide(bytes: &[u8], scale: u8) -> Option<(Vec<i64>, u8)> {
@@ -144,5 +154,9 @@ mod tests {
         assert_eq!(of_sides(&[0, 3, 7, 11], b"buysellSELL"), Ok(vec![0, 1, 1]));
         assert_eq!(of_sides(&[0, 3, 6], b"buybid"), Err(1));
         assert_eq!(of_sides(&[0, 9], b"buy"), Err(0));
+        assert_eq!(of_sides(&[4, 0], b"sell"), Err(0));
+        assert_eq!(of_sides(&[0, 4, 7], b"SellBuy"), Ok(vec![1, 0]));
+        assert_eq!(of_sides(&[0, 3, 4], b"buys"), Err(1), "what follows a text is not of it");
+        assert_eq!(of_sides(&[0, 4], b"buyx"), Err(0));
     }
 }
