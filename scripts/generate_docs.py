@@ -18,6 +18,7 @@ PAGES = {
     "docs/reference/parquet.md": "raven.journal.reference:reference",
     "docs/reference/postgres.md": "raven.sinks.postgres.reference:reference",
     "docs/reference/grpc.md": "raven.serve.reference:reference",
+    "docs/reference/bars.md": "bars_reference:reference",
     "docs/reference/validation.md": "validation_reference:reference",
     "deploy/sql/postgres.sql": "raven.sinks.postgres:schema_sql",
     "deploy/sql/timescale.sql": "raven.sinks.postgres:timescale_sql",

@@ -22,24 +22,25 @@ _ADAPTIVE: dict[str, Any] = {
     "rule": "bounded",
     "direction": "aggressor",
 }
-_REQUIRED = object()
+REQUIRED = object()
+"""In the place of a default: the parameter must be given."""
 BAR_KINDS: Mapping[str, Mapping[str, Any]] = {
-    "time": {"seconds": _REQUIRED, "empty": False},
-    "tick": {"ticks": _REQUIRED},
-    "volume": {"volume": _REQUIRED, "split": False},
-    "quote_volume": {"quote_volume": _REQUIRED, "split": False},
+    "time": {"seconds": REQUIRED, "empty": False},
+    "tick": {"ticks": REQUIRED},
+    "volume": {"volume": REQUIRED, "split": False},
+    "quote_volume": {"quote_volume": REQUIRED, "split": False},
     "tick_imbalance": _ADAPTIVE | {"initial_size": 1000.0},
-    "volume_imbalance": _ADAPTIVE | {"initial_size": _REQUIRED},
+    "volume_imbalance": _ADAPTIVE | {"initial_size": REQUIRED},
     "tick_run": _ADAPTIVE | {"initial_size": 1000.0},
-    "volume_run": _ADAPTIVE | {"initial_size": _REQUIRED},
-    "vpin": {"bucket_volume": _REQUIRED, "buckets": 50},
+    "volume_run": _ADAPTIVE | {"initial_size": REQUIRED},
+    "vpin": {"bucket_volume": REQUIRED, "buckets": 50},
 }
-"""The kinds with their parameters and defaults."""
+"""The kinds with their parameters and defaults; `REQUIRED` stands where there is none."""
 
-# The bounded rule: how far the threshold and the size may go. See the how-to page on bars.
-_BOUNDED_SIZES = (0.1, 10.0)
-_BOUNDED_FLOOR = 1.0
-_BOUNDED_CAP = 10.0
+# The bounded rule: how far sizes go from the initial one, and floor and cap. See docs/reference/bars.md.
+BOUNDED_SIZES = (0.1, 10.0)
+BOUNDED_FLOOR = 1.0
+BOUNDED_CAP = 10.0
 
 
 def bar_spec(kind: str, **parameters: Any) -> BarSpec:
@@ -64,13 +65,14 @@ def bar_spec(kind: str, **parameters: Any) -> BarSpec:
             meant = f"; did you mean {near[0]}?" if near else f"; they take {', '.join(known)}"
             raise DataValidation(f"{kind} bars take no {name!r}{meant}")
     values = dict(known) | parameters
-    missing = [name for name, value in values.items() if value is _REQUIRED]
+    missing = [name for name, value in values.items() if value is REQUIRED]
     if missing:
-        raise DataValidation(f"{kind} bars need {missing[0]}, as in {missing[0]}={_EXAMPLES.get(missing[0], 1000)}")
+        raise DataValidation(f"{kind} bars need {missing[0]}, as in {missing[0]}={EXAMPLES.get(missing[0], 1000)}")
     return _SPECS.get(kind, _adaptive)(kind, values)
 
 
-_EXAMPLES = {"seconds": 60, "ticks": 500, "volume": 100.0, "quote_volume": 1e6, "bucket_volume": 50.0}
+# Of parameters that must be given.
+EXAMPLES = {"seconds": 60, "ticks": 500, "volume": 100.0, "quote_volume": 1e6, "bucket_volume": 50.0}
 
 
 def _time(kind: str, values: dict[str, Any]) -> BarSpec:
@@ -107,12 +109,12 @@ def _adaptive(kind: str, values: dict[str, Any]) -> BarSpec:
     if direction not in ("aggressor", "tick_rule"):
         raise DataValidation(f"direction={direction!r} is not known; expected aggressor or tick_rule")
     is_bounded = rule == "bounded"
-    least, most = (size * factor for factor in _BOUNDED_SIZES) if is_bounded else (0.0, 0.0)
+    least, most = (size * factor for factor in BOUNDED_SIZES) if is_bounded else (0.0, 0.0)
     low = _bound(values, "size_min", size, least)
     high = _bound(values, "size_max", size, most)
     if high and low > high:
         raise DataValidation(f"size_min {low:g} is above size_max {high:g}")
-    floor, cap = (_BOUNDED_FLOOR, _BOUNDED_CAP) if is_bounded else (0.0, 0.0)
+    floor, cap = (BOUNDED_FLOOR, BOUNDED_CAP) if is_bounded else (0.0, 0.0)
     return BarSpec(kind, [size, *shares, low, high, floor, cap], uses_tick_rule=direction == "tick_rule")
 
 
