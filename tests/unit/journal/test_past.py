@@ -10,13 +10,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from raven._core import Hub
+from raven._core import BarSpec, Hub
 from raven.journal import Journal, compact, past
 from raven.journal.history import Wanted, history
 from raven.journal.past import Past
 from raven.journal.schema import SCHEMAS
 from raven.journal.tables import records_of, table_of
-from raven.records import GapReason, Kind
+from raven.records import BAR_PARAMETERS, GapReason, Kind
 from raven.topics import DataType
 
 NS = 1_700_000_000_000_000_000
@@ -92,6 +92,7 @@ ENUMS = {
     "repaired": st.sampled_from([0, 1]),
     "data_type": st.sampled_from([int(one) for one in DataType]),
     "reason": st.sampled_from([int(one) for one in GapReason]),
+    "quote_volume_high": st.integers(0, 1),
     "topic": st.just(0),
     "price_scale": st.integers(0, 9),
     "quantity_scale": st.integers(0, 9),
@@ -99,16 +100,26 @@ ENUMS = {
 }
 
 
+RULE_WORDS = ["rule", *(f"parameter_{number}" for number in range(BAR_PARAMETERS))]
+BAR_RULES = [
+    [word - (1 << 64) if word >> 63 else word for word in spec.words]
+    for spec in (BarSpec("time", [60.0]), BarSpec("tick", [10.0]), BarSpec("vpin", [0.5, 50.0]))
+]
+
+
 @st.composite
 def words_of(draw: st.DrawFn, kind: Kind) -> pa.Table:
     """Records of one kind, as a journal has them; every row with scales of its own."""
     rows = draw(st.integers(1, 12))
     levels = {side: draw(st.lists(st.integers(0, 3), min_size=rows, max_size=rows)) for side in ("bid", "ask")}
+    rules = draw(st.lists(st.sampled_from(BAR_RULES), min_size=rows, max_size=rows))
     columns = []
     for field in SCHEMAS[kind]:
         if pa.types.is_list(field.type):
             sizes = levels[field.name[:3]]
             values = [draw(st.lists(SMALL, min_size=size, max_size=size)) for size in sizes]
+        elif kind is Kind.BAR and field.name in RULE_WORDS:
+            values = [words[RULE_WORDS.index(field.name)] for words in rules]
         else:
             values = draw(st.lists(ENUMS.get(field.name, SMALL), min_size=rows, max_size=rows))
         columns.append(pa.array(values, field.type))
