@@ -17,6 +17,7 @@ import threading
 from array import array
 from collections import Counter
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -372,10 +373,12 @@ class Journal:
         """Give up this segment; the next attempt begins another one, so that a failed fsync is never trusted."""
         segment, self._segment = self._segment, None
         if segment is not None:
-            segment.close()
-            if segment.size == 0:
-                segment.path.unlink(missing_ok=True)
-                self._number -= 1
+            # On a disk that has just failed, letting go may fail as well.
+            with suppress(OSError):
+                segment.close()
+                if segment.size == 0:
+                    segment.path.unlink(missing_ok=True)
+                    self._number -= 1
         self._retry_at = self._clock.monotonic() + _FULL_RETRY_S
         is_full = error.errno in (errno.ENOSPC, errno.EDQUOT)
         what = "storage_full: no space left" if is_full else str(error.strerror or error)

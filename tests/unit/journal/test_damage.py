@@ -114,3 +114,36 @@ def test_a_sync_that_failed_ends_its_segment_and_is_not_tried_again_on_it(
     assert journal.status.lost == 7
     assert verify_journal(tmp_path).is_sound
     assert damage(tmp_path) == []
+
+
+@pytest.mark.fault("D8")
+def test_a_disk_that_fails_at_everything_costs_what_comes_and_not_the_program(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one that the kernel has made read-only after an error: also closing, cutting and removing fail."""
+    hub = Hub()
+    journal = Journal(hub, tmp_path)
+    journal.open()
+    trades = hub.create_topic("binance_spot", "BTCUSDT", int(DataType.TRADES), 1 << 20)
+    trades.trades(10, 1, 5, 5, price_scale=0, quantity_scale=0)
+    journal.turn()
+
+    def broken(*_: object, **__: object) -> None:
+        raise OSError(errno.EROFS, "Read-only file system")
+
+    with monkeypatch.context() as patch:
+        for name in ("fdatasync", "writev", "ftruncate", "close"):
+            patch.setattr(os, name, broken)
+        patch.setattr(Path, "unlink", broken)
+        for first in (11, 18):
+            trades.trades(7, first, 5, 5, price_scale=0, quantity_scale=0)
+            journal.turn()
+            journal._retry_at = 0.0
+        assert journal.status.trouble == "Read-only file system"
+    trades.trades(3, 25, 5, 5, price_scale=0, quantity_scale=0)
+    journal.turn()
+    journal.close()
+
+    assert ids(tmp_path) == [*range(1, 11), 25, 26, 27]
+    assert journal.status.lost == 14
+    assert verify_journal(tmp_path).is_sound
