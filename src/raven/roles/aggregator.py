@@ -36,6 +36,8 @@ _STEP_TRADES = 5_000
 _SAVE_S = 1.0
 # Clocks of venues differ from ours; what is read twice is left out by its id.
 _OVERLAP_MS = 60_000
+# How often it is looked whether the upstream is there, and what one that is back is given to say what was missed.
+_LOOK_MS, _RETURN_MS = 100, 2_000
 # An upstream that takes longer to tell the past is not waited for.
 _PAST_TIMEOUT_S = 10.0
 
@@ -69,6 +71,7 @@ class Aggregator(LinkCollector):
         self._seen: dict[Topic, int] = {}
         """Trades that had been seen when a topic's state was kept."""
         self._is_wanted = asyncio.Event()
+        self._clock_stands_until_ms = 0
         self._task: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
@@ -141,11 +144,16 @@ class Aggregator(LinkCollector):
     # --- all of them ------------------------------------------------------------------------------------------------
 
     async def _run(self) -> None:
-        saved_ms = self._now_ms()
+        saved_ms = looked_ms = self._now_ms()
         while True:
             if not self._made:
                 self._is_wanted.clear()
                 await self._is_wanted.wait()
+            if self._now_ms() - looked_ms >= _LOOK_MS:
+                looked_ms = self._now_ms()
+                if not self._link.status().connected:
+                    # The clock ends no bar of which nobody knows what is still to come.
+                    self._clock_stands_until_ms = looked_ms + _RETURN_MS
             self._step()
             if self._now_ms() - saved_ms >= _SAVE_S * 1000:
                 saved_ms = self._now_ms()
@@ -154,7 +162,8 @@ class Aggregator(LinkCollector):
             await self._clock.sleep(_STEP_S)
 
     def _step(self) -> None:
-        self._bars.step(self._now_ms(), _STEP_TRADES)
+        now_ms = self._now_ms()
+        self._bars.step(now_ms if now_ms >= self._clock_stands_until_ms else 0, _STEP_TRADES)
 
     def _keep(self) -> bool:
         """Note what is known of the bars that have changed; False when none has."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from tests.unit.roles.fake_link import Link
 
-from raven._core import Hub, Reader, Record
+from raven._core import BarSpec, Hub, Reader, Record
 from raven.bars.spec import bar_spec
 from raven.errors import ConfigurationError
 from raven.records import BarQuality, BarWord, Flags
@@ -26,15 +26,17 @@ TRADES = Topic("venue", "BTCUSDT", DataType.TRADES)
 class Stage:
     """An aggregator of bars of three trades, and its upstream."""
 
-    def __init__(self, clock: ManualClock, folder: Path | None = None, **options: Any) -> None:
+    def __init__(
+        self, clock: ManualClock, folder: Path | None = None, spec: BarSpec | None = None, **options: Any
+    ) -> None:
         self.link, self.hub, self.clock = Link(), Hub(), clock
-        spec = bar_spec("tick", ticks=3)
+        spec = spec or bar_spec("tick", ticks=3)
         self.aggregator = Aggregator(
             self.link, self.hub, spec, venue="venue", state_dir=folder, linger_s=30, clock=clock, **options
         )
 
-    async def hold(self, holder: str = "a") -> Reader:
-        topic_id = await self.aggregator.acquire(holder, "venue", "btcusdt", BARS)
+    async def hold(self, holder: str = "a", data_type: DataType = BARS) -> Reader:
+        topic_id = await self.aggregator.acquire(holder, "venue", "btcusdt", data_type)
         return self.hub.reader(topic_id, from_latest=True)
 
     async def release(self, holder: str = "a") -> None:
@@ -234,6 +236,26 @@ async def test_the_state_of_another_rule_is_not_used(stage: Stage, clock: Manual
 
     assert ids(reader.drain(10)) == [(3, 4)]
     await other.stop()
+
+
+async def test_the_clock_ends_no_bar_while_the_upstream_is_away(clock: ManualClock) -> None:
+    stage = Stage(clock, spec=bar_spec("time", seconds=1))
+    await stage.aggregator.start()
+    reader = await stage.hold(data_type=DataType.TIME_BARS)
+    await stage.trade(1)
+
+    stage.link.away = True
+    await clock.advance(10)
+    assert reader.drain(10) == []
+    stage.link.away = False
+    await stage.trade(4)
+    (bar,) = await stage.bars(reader, 1)
+
+    assert ids([bar]) == [(1, 1)]
+    assert (is_complete(bar), bar.body[BarWord.GAP_COUNT]) == (False, 2)
+    await clock.advance(5)
+    assert len(reader.drain(10)) == 1
+    await stage.aggregator.stop()
 
 
 async def test_what_makes_bars_impossible_reaches_whoever_watches(
