@@ -373,9 +373,12 @@ class GrpcLink:
             if is_final(error.code(), reconnecting=True):
                 raise DataValidation(reason) from None
             raise NetworkTimeout(reason) from None
-        except grpc.aio.UsageError as error:
-            # The connection has just been lost and its channel closed.
-            raise NetworkTimeout(f"{self._settings.address}: {error}") from None
+        except (grpc.aio.UsageError, asyncio.CancelledError):
+            # A channel that closes takes its questions with it, which looks like a cancelled task but is none.
+            task = asyncio.current_task()
+            if task is not None and task.cancelling():
+                raise
+            raise NetworkTimeout(f"the connection to {self._settings.address} was lost") from None
 
 
 async def _greet(call: Any, client_id: str) -> None:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+import random
+import threading
+from collections.abc import AsyncIterator, Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -18,6 +20,7 @@ from tests.servers.process import free_port
 from tests.upstreams import VENUE, Served, Source, drained
 
 from raven._core import Record
+from raven.errors import NetworkTimeout
 from raven.fanout import Status, Unobtainable
 from raven.links.grpc import GrpcLink
 from raven.records import Flags, GapReason, GapWord, Kind
@@ -52,6 +55,11 @@ class Rig:
     async def hear(self, link: GrpcLink, data_type: DataType = TRADES, symbol: str = "BTCUSDT") -> None:
         """Ask for a topic and keep what comes of it."""
         self.reader = link.hub.reader(await link.acquire(VENUE, symbol, data_type))
+
+    async def until_heard_more(self, count: int) -> None:
+        """Wait for so many records."""
+        wanted = len(self.heard) + count
+        await until(lambda: (self.heard.extend(drained(self.reader)), len(self.heard) >= wanted)[1])
 
     async def until_heard(self, trade_id: int) -> list[Record]:
         """Wait for a trade; return everything that came until then."""
@@ -148,6 +156,45 @@ async def test_a_process_that_comes_back_goes_on_behind_the_last_record(
     assert gaps(rig.heard) == []
 
 
+async def test_cuts_at_any_moment_of_a_busy_topic_lose_nothing_and_repeat_nothing(
+    rig: Rig, monkeypatch: pytest.MonkeyPatch, chaos: bool, figure: Callable[[str, object], None]
+) -> None:
+    # So many cuts one after the other would be answered with longer and longer pauses.
+    monkeypatch.setattr("raven.links.grpc._LONGEST_PAUSE_S", 0.1)
+    rounds, dice = 100 if chaos else 8, random.Random(7)
+    assert rig.proxy is not None
+    rig.source.writer(ring_bytes=1 << 26)
+    link = await rig.connect(ring_bytes=1 << 26)
+    await rig.hear(link)
+    await until(rig.source.readers)
+    stopping = threading.Event()
+    published = 0
+
+    def publish_many() -> None:
+        nonlocal published
+        while not stopping.wait(0.001):
+            rig.source.writer().trades(20, published + 1, 6_100_050, 25, price_scale=2, quantity_scale=3)
+            published += 20
+
+    busy = asyncio.create_task(asyncio.to_thread(publish_many))
+    try:
+        for _ in range(rounds):
+            await rig.until_heard_more(dice.randrange(1, 4_000))
+            rig.proxy.cut()
+    finally:
+        stopping.set()
+        await busy
+    heard = await rig.until_heard(published)
+
+    assert gaps(heard)[:10] == []
+    # Not compared as lists: to show how a million numbers differ takes minutes.
+    assert [pair for pair in pairwise(trades(heard)) if pair[1] != pair[0] + 1][:10] == []
+    assert (heard[0].id, heard[-1].id) == (1, published)
+    assert link.counters()["duplicates"] == 0
+    figure("connections cut", rounds)
+    figure("trades heard", published)
+
+
 async def test_what_the_upstream_no_longer_has_is_a_gap_with_its_count(rig: Rig) -> None:
     rig.source.writer(ring_bytes=1 << 16)
     link = await rig.connect()
@@ -187,6 +234,24 @@ async def test_a_topic_of_which_nothing_had_come_says_that_something_may_be_miss
     await until(is_heard)
     assert gaps(rig.heard) == [(0, GapReason.UPSTREAM)]
     assert rig.heard[0].kind == Kind.GAP
+
+
+async def test_a_question_whose_connection_is_lost_may_be_asked_again(rig: Rig) -> None:
+    gate = rig.source.gate = asyncio.Event()
+    link = await rig.connect()
+    await until(lambda: link.status().connected)
+    asked = asyncio.create_task(link.acquire(VENUE, "BTCUSDT", TRADES))
+    await until(lambda: rig.source.waiting)
+
+    await cut(rig, link)
+    with pytest.raises(NetworkTimeout):
+        await asked
+    gate.set()
+    mend(rig)
+    await until(lambda: link.status().connected)
+
+    assert link.status().trouble == ""
+    assert await link.acquire(VENUE, "BTCUSDT", TRADES)
 
 
 async def test_a_book_comes_back_as_it_is_now(rig: Rig) -> None:
