@@ -1,6 +1,6 @@
 """Run benches and say which bars are met: what `make bench` and its sisters call.
 
-    python benches/run.py engine|grpc|latency|memory|high-freq|system|journal|sinks|soak|all [--quick]
+    python benches/run.py engine|grpc|latency|memory|high-freq|system|journal|bars|sinks|soak|all [--quick]
     python benches/run.py report [--strict]
 
 Every bench writes its figures to `benches/results`; the bars are in `benches/budgets.toml`. `report` measures nothing,
@@ -49,13 +49,14 @@ GROUPS: dict[str, list[tuple[list[str], list[str]]]] = {
         (["journal.py"], ["--seconds", "2", "--rounds", "1"]),
         (["history.py"], ["--rows", "200000", "--rounds", "1"]),
     ],
+    "bars": [(["bars.py"], ["--rows", "200000", "--runs", "1", "--rounds", "1"])],
     "sinks": [
         (["sinks.py"], ["--rows", "300000", "--rounds", "1"]),
         (["sinks_ingest.py"], ["--rounds", "1"]),
     ],
     "soak": [(["soak.py"], ["--minutes", "2"])],
 }
-ALL = ("engine", "grpc", "latency", "memory", "system", "journal", "sinks", "soak")
+ALL = ("engine", "grpc", "latency", "memory", "system", "journal", "bars", "sinks", "soak")
 
 
 @dataclass(frozen=True)
