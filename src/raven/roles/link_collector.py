@@ -66,8 +66,8 @@ class LinkCollector:
         return self._symbols if venue == self._venue else ()
 
     async def offers(self, venue: str, symbol: str, data_type: DataType) -> bool:
-        """Say whether this kind is passed on; whether the symbol exists, the upstream says when it is asked for it."""
-        return venue == self._venue and data_type in self.types
+        """Say yes: `acquire` says what there is instead of a kind, and the upstream whether it has the symbol."""
+        return venue == self._venue
 
     async def acquire(self, holder: str, venue: str, symbol: str, data_type: DataType, depth: int = 0) -> int:
         """See `raven.fanout.Collector`."""

