@@ -81,6 +81,19 @@ def test_the_venue_of_bars_is_that_of_the_aggregator_they_come_from() -> None:
     assert hear("bar_persistence", settings(raven_timebar={"venue": "binance_futures"})).venue == "binance_futures"
 
 
+def test_the_venue_of_bars_may_follow_from_the_port_that_their_aggregator_hears() -> None:
+    told = settings(raven_timebar={"upstream": "grpc://10.0.0.5:50002"})
+
+    assert hear("bar_persistence", told).venue == "binance_futures"
+
+
+def test_services_that_only_hear_one_another_are_refused() -> None:
+    told = settings(raven_timebar={"upstream": "grpc://h:50052"}, raven_tibs={"upstream": "grpc://h:50051"})
+
+    with pytest.raises(ConfigurationError, match="no source at the end of its line"):
+        hear("bar_persistence", told)
+
+
 def test_a_link_shows_the_token_of_the_configuration() -> None:
     told = Settings.model_validate({"server": {"token": "secret"}})
 

@@ -32,6 +32,8 @@ log = get_logger("raven")
 # Between attempts to collect what is configured: an upstream that is back is noticed within the longest.
 _FIRST_PAUSE_S, _LONGEST_PAUSE_S = 0.5, 5.0
 _SETTLED_S = 3.0
+# Of one topic: who reads it here keeps up, and what a restart is to find again is in the ring of the upstream.
+_RING_BYTES = 1 << 20
 
 
 class Hearable(Protocol):
@@ -130,13 +132,16 @@ def _venue(service: Service, settings: Settings, heard: str) -> str:
     if said:
         load(VENUES, said, "venue")
         return said
-    at: Service | None = SERVICES.get(heard) or upstream_of(service, settings)
-    while at is not None and at.role is not Role.SOURCE:
+    at = SERVICES.get(heard) or upstream_of(service, settings)
+    for _ in SERVICES:
+        if at is None or at.role is Role.SOURCE:
+            break
         said = settings.service(at.name).venue
         if said:
             return said
-        at = upstream_of(at, settings)
-    assert at is not None, "every line of the table begins at a source"
+        at = SERVICES.get(_upstream(at, settings, {})[0]) or upstream_of(at, settings)
+    if at is None or at.role is not Role.SOURCE:
+        raise ConfigurationError(f"services.{service.name}: no source at the end of its line; set venue or upstream")
     return at.name
 
 
@@ -148,7 +153,8 @@ def _link(service: Service, settings: Settings, address: str, made: Mapping[str,
         heard = cast("Hearable", made[rest])
         link = factory(rest, heard.hub, heard.collector, holder=service.name)
     else:
-        symbols, state_dir = len(settings.service(service.name).symbols), settings.feeds.state_dir
+        symbols, depth = len(settings.service(service.name).symbols), settings.feeds.order_book_depth
+        state_dir = settings.feeds.state_dir
         # What a journal has not committed, and bars have not kept, is not counted on after a crash.
         settled_s = _SETTLED_S + settings.journal.commit_interval_ms / 1000
         link = factory(
@@ -156,7 +162,7 @@ def _link(service: Service, settings: Settings, address: str, made: Mapping[str,
             name=service.name,
             token=settings.server.token.get_secret_value() or None,
             credentials=credentials(settings),
-            ring_bytes=ring_bytes(settings.data_processing.ring_bytes, symbols, settings.feeds.order_book_depth),
+            ring_bytes=settings.data_processing.ring_bytes or min(_RING_BYTES, ring_bytes(0, symbols, depth)),
             positions=Positions(Path(state_dir, "heard.json"), settled_s=settled_s) if state_dir else None,
         )
     return link
