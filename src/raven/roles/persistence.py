@@ -15,7 +15,7 @@ from pathlib import Path
 
 from raven.clock import Clock, SystemClock
 from raven.errors import DataValidation, RateLimited, RavenError
-from raven.journal.cursors import bytes_after, load_cursor, save_cursor
+from raven.journal.cursors import Position, bytes_after, load_cursor, save_cursor
 from raven.journal.following import Follower, Step
 from raven.journal.letters import batch_of_letter, letter_of
 from raven.observe import get_logger, record_error, record_sink_behind, record_sink_refusal, record_sink_write
@@ -116,7 +116,7 @@ class Persistence:
         reading: asyncio.Task[tuple[Step | None, bool]] | None = None
         try:
             # A new reader leaves its mark before anything is compacted away from under it.
-            await asyncio.to_thread(save_cursor, self._journal, self.name, self._follower.position)
+            await self._save(self._follower.position)
             while True:
                 step, is_last_look = await (reading or self._read())
                 reading = None
@@ -149,8 +149,17 @@ class Persistence:
         self._measure(step)
         for batch in step.batches:
             await self._write(batch)
-        await asyncio.to_thread(save_cursor, self._journal, self.name, step.position)
+        await self._save(step.position)
         self._written = step.position
+
+    async def _save(self, position: Position) -> None:
+        """Keep the place. Whoever cancels this waits for the disk: the next reader may begin right after."""
+        saving = asyncio.ensure_future(asyncio.to_thread(save_cursor, self._journal, self.name, position))
+        try:
+            await asyncio.shield(saving)
+        except asyncio.CancelledError:
+            await saving
+            raise
 
     async def _write(self, batch: SinkBatch) -> None:
         """Write a batch, however long it takes; what of it is refused goes to the dead letters."""
