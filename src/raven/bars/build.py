@@ -14,8 +14,6 @@ from raven.errors import DataValidation
 
 __all__ = ["build"]
 
-# A piece of this size stays in the cache of a core on its way into the builder.
-_PIECE_ROWS = 16_384
 _VALUES = ("open", "high", "low", "close", "volume", "quote_volume", "vwap", "buy_volume", "sell_volume")
 DECIMAL = pa.decimal128(38, 18)
 """Of exact prices and volumes: as in the files of a journal."""
@@ -54,7 +52,7 @@ def build(
     tables, counts = [], [0, 0, 0, 0, 0]
     for symbol, columns in by_symbol(trade_table(trades)):
         builder = BarBuilder(spec)
-        for piece in columns.pieces(_PIECE_ROWS):
+        for piece in columns.pieces():
             _take(builder, piece)
         tables.append(_table(builder, spec, symbol, with_open_bar, exact=exact, details=details))
         counts = [before + now for before, now in zip(counts, builder.counts, strict=True)]

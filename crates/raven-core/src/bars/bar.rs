@@ -1,6 +1,5 @@
 //! A trade on its way into a bar, a bar that is being made, and one that is done.
 
-use crate::encode::to_double;
 use crate::record::bar as word;
 
 /// One trade, prices and quantities in the scales that the builder has been told.
@@ -251,7 +250,7 @@ impl Bar {
 }
 
 /// `amount` as an integer in a scale, rounded up: a volume has reached an amount when it has reached this integer.
-pub fn mantissa(amount: f64, scale: u8) -> i128 {
+pub fn integer_of(amount: f64, scale: u8) -> i128 {
     // The shortest decimal of a double is the one that was configured.
     let text = format!("{amount}");
     let (whole, fraction) = text.split_once('.').unwrap_or((&text, ""));
@@ -263,21 +262,16 @@ pub fn mantissa(amount: f64, scale: u8) -> i128 {
     digits(whole).saturating_mul(power(scale)).saturating_add(fraction).saturating_add(i128::from(is_cut))
 }
 
-/// The double of a sum of quantities.
-pub fn amount(mantissa: i64, scale: u8) -> f64 {
-    to_double(mantissa, scale)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn an_amount_becomes_the_integer_it_was_written_as() {
-        assert_eq!(mantissa(0.1, 3), 100);
-        assert_eq!(mantissa(12.5, 0), 13, "13 is the first whole number that reaches 12.5");
-        assert_eq!(mantissa(1e6, 2), 100_000_000);
-        assert_eq!(mantissa(0.3, 8), 30_000_000);
-        assert_eq!(mantissa(1e30, 8), 10_i128.pow(38));
+        assert_eq!(integer_of(0.1, 3), 100);
+        assert_eq!(integer_of(12.5, 0), 13, "13 is the first whole number that reaches 12.5");
+        assert_eq!(integer_of(1e6, 2), 100_000_000);
+        assert_eq!(integer_of(0.3, 8), 30_000_000);
+        assert_eq!(integer_of(1e30, 8), 10_i128.pow(38));
     }
 }

@@ -75,15 +75,19 @@ pub struct Builder<R> {
     uses_tick_rule: bool,
     scales: Scales,
     order: Order,
+    /// The newest bar, and whether it still takes trades.
     bar: Bar,
     is_open: bool,
     /// Where the clock's next bar begins, for rules that go by it.
     clock_ms: i64,
+    /// Of the next bar.
     serial: u64,
+    /// Bars that have ended and can be corrected, oldest first.
     recent: VecDeque<Bar>,
     /// Trades missing before the next one, and whether nobody can know how many.
     missing: u64,
     is_unknown: bool,
+    /// Of the tick rule: the price before, and the direction that an unchanged price goes on in.
     last_price: i64,
     last_is_down: bool,
     counts: Counts,

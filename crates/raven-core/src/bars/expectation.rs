@@ -21,6 +21,9 @@
 //!
 //! The literal rule is the one with neither.
 
+use super::bar::{Bar, Scales};
+use crate::encode::to_double;
+
 /// Parameters of imbalance and run bars.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Adaptive {
@@ -46,10 +49,13 @@ pub struct Adaptive {
 #[derive(Clone, Debug)]
 pub struct Expectation {
     parameters: Adaptive,
+    /// Mean size of a bar, within its limits.
     size: f64,
+    /// Mean imbalance of a bar, between -1 and 1.
     imbalance: f64,
     /// Mean size of a trade, 0 as long as that is not known.
     of_trade: f64,
+    /// Bars it has learned from, and how many it takes until the parameters weigh little.
     bars: u64,
     warm_up: u64,
 }
@@ -134,11 +140,11 @@ pub trait Measure: Copy {
     /// Whether its unit is one trade.
     const COUNTS_TRADES: bool;
     /// Size of a bar.
-    fn size(self, bar: &super::Bar) -> f64;
+    fn size(self, bar: &Bar) -> f64;
     /// Sum of its signed trades.
-    fn theta(self, bar: &super::Bar) -> f64;
+    fn theta(self, bar: &Bar) -> f64;
     /// The scales that quantities have from now on.
-    fn rescale(&mut self, scales: super::bar::Scales);
+    fn rescale(&mut self, scales: Scales);
 }
 
 /// Trades.
@@ -149,16 +155,16 @@ impl Measure for Ticks {
     const COUNTS_TRADES: bool = true;
 
     #[inline(always)]
-    fn size(self, bar: &super::Bar) -> f64 {
+    fn size(self, bar: &Bar) -> f64 {
         bar.ticks() as f64
     }
 
     #[inline(always)]
-    fn theta(self, bar: &super::Bar) -> f64 {
+    fn theta(self, bar: &Bar) -> f64 {
         bar.signed_ticks as f64
     }
 
-    fn rescale(&mut self, _: super::bar::Scales) {}
+    fn rescale(&mut self, _: Scales) {}
 }
 
 /// Base volume.
@@ -171,16 +177,16 @@ impl Measure for Volume {
     const COUNTS_TRADES: bool = false;
 
     #[inline(always)]
-    fn size(self, bar: &super::Bar) -> f64 {
-        super::bar::amount(bar.volume, self.scale)
+    fn size(self, bar: &Bar) -> f64 {
+        to_double(bar.volume, self.scale)
     }
 
     #[inline(always)]
-    fn theta(self, bar: &super::Bar) -> f64 {
-        super::bar::amount(bar.signed_volume, self.scale)
+    fn theta(self, bar: &Bar) -> f64 {
+        to_double(bar.signed_volume, self.scale)
     }
 
-    fn rescale(&mut self, scales: super::bar::Scales) {
+    fn rescale(&mut self, scales: Scales) {
         self.scale = scales.quantity;
     }
 }

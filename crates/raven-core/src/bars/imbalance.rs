@@ -16,8 +16,10 @@ use super::expectation::{Adaptive, Expectation, Measure};
 pub struct Imbalance<M> {
     measure: M,
     expectation: Expectation,
+    /// With the sign of the expected imbalance, and without it: what |θ| must exceed.
     threshold: f64,
     limit: f64,
+    /// The size at which the bar ends in any case.
     cap: f64,
 }
 

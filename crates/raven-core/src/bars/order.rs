@@ -71,16 +71,11 @@ impl Order {
             return Place::Late;
         }
         if time_ms > self.last_ms.saturating_add(RESTART_MS) {
-            self.restart(id, time_ms);
+            self.holes.clear();
+            (self.last_id, self.last_ms) = (id, time_ms);
             return Place::Restart;
         }
         Place::Known
-    }
-
-    /// The venue counts anew from here.
-    pub fn restart(&mut self, id: u64, time_ms: i64) {
-        self.holes.clear();
-        (self.last_id, self.last_ms) = (id, time_ms);
     }
 
     /// Do trades have numbers, so that a loss shows by itself?

@@ -15,6 +15,7 @@ pub struct Run<M> {
     measure: M,
     expectation: Expectation,
     threshold: f64,
+    /// The size at which the bar ends in any case.
     cap: f64,
 }
 

@@ -4,7 +4,7 @@
 //! Split, the print fills the bar to the unit and what is left of it opens the next one; a print of many targets makes
 //! many bars. It is counted as a trade in the first of them, and all carry its id.
 
-use super::bar::{mantissa, Bar, Scales, Trade};
+use super::bar::{integer_of, Bar, Scales, Trade};
 use super::builder::Rule;
 
 /// θ is the number of buys less sells.
@@ -24,7 +24,7 @@ impl Volume {
 
 /// The integer of an amount in a scale, between 1 and what fits.
 pub(super) fn target(amount: f64, scale: u8) -> i64 {
-    mantissa(amount, scale).clamp(1, i128::from(i64::MAX)) as i64
+    integer_of(amount, scale).clamp(1, i128::from(i64::MAX)) as i64
 }
 
 impl Rule for Volume {
@@ -62,13 +62,13 @@ pub struct QuoteVolume {
 impl QuoteVolume {
     /// Bars of so much quote volume. Split, a bar ends with the smallest quantity that reaches it.
     pub fn new(amount: f64, is_split: bool) -> Self {
-        Self { amount, is_split, target: mantissa(amount, 0).max(1) }
+        Self { amount, is_split, target: integer_of(amount, 0).max(1) }
     }
 }
 
 impl Rule for QuoteVolume {
     fn rescale(&mut self, scales: Scales) {
-        self.target = mantissa(self.amount, scales.price.saturating_add(scales.quantity)).max(1);
+        self.target = integer_of(self.amount, scales.price.saturating_add(scales.quantity)).max(1);
     }
 
     #[inline(always)]
