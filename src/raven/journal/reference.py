@@ -28,7 +28,8 @@ they become one: the folder is replaced by another one in one step, so a program
 or the new one. If it looked before and opens after, a file is not there any more: ask again. (Where the file system
 cannot let folders change places, the folder is missing for a moment.) Look in `parquet/` only: `.replacing` beside it
 is for work.
-zstd; statistics for each row group. `ravenctl history`, `ravenctl sql` and `raven.history` give the same columns.
+zstd; statistics for each row group, a checksum for each page. `ravenctl history`, `ravenctl sql` and `raven.history`
+give the same columns.
 
 Prices and quantities are decimals, exactly what the exchange sent: prices in the quote asset, quantities in the base
 asset (contracts, where the venue counts in contracts). They have 12 places; a file where one of them has more digits
@@ -72,6 +73,7 @@ One per folder; replaced as a whole, and checked by `ravenctl verify`.
 | `removed.<name>.why`, `on` | why it left (old, too much, archived where, downsampled), and the day |
 | `removed.<name>.unread_by` | databases that had not had all of it when the quota took it, and how many records |
 
+One that makes no sense any more is set aside as `_manifest.damaged`; `ravenctl verify` then names each file that it knew of.
 An archive has manifests of its own, with what the files' were when they left.
 """
 
