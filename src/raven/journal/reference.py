@@ -73,7 +73,8 @@ One per folder; replaced as a whole, and checked by `ravenctl verify`.
 | `removed.<name>.why`, `on` | why it left (old, too much, archived where, downsampled), and the day |
 | `removed.<name>.unread_by` | databases that had not had all of it when the quota took it, and how many records |
 
-One that makes no sense any more is set aside as `_manifest.damaged`; `ravenctl verify` then names each file that it knew of.
+One that makes no sense any more is set aside as `_manifest.damaged`; `ravenctl verify` then names each file that it
+knew of.
 An archive has manifests of its own, with what the files' were when they left.
 """
 
