@@ -27,6 +27,7 @@ __all__ = [
     "Inlet",
     "Reader",
     "Record",
+    "RedisFeed",
     "Tap",
     "Writer",
     "__version__",
@@ -288,6 +289,38 @@ class Engine:
 
         Layout: update_id, price_scale, quantity_scale, bid count, ask count, then `price, quantity` per bid and per ask.
         """
+
+@final
+class RedisFeed:
+    """Trades and books of a hub as commands for Redis. One thread uses it; any may ask for `channels`."""
+
+    def __new__(
+        cls, hub: Hub, *, prefix: str = "", venue: str = "", depth: int = 0, max_age_ms: int = 0, latest_ttl_ms: int = 0,
+        stream_length: int = 0,
+    ) -> Self:
+        """Channels of `venue` are `{prefix}trades:{SYMBOL}` and `{prefix}orderbook:{SYMBOL}`, those of others have their venue and a
+        colon before that. Events older than `max_age_ms` are dropped (0: never). `latest_ttl_ms` and `stream_length` above 0
+        also write keys `latest:{channel}` and streams `stream:{channel}`. Raises: RuntimeError when the hub has too many listeners.
+        """
+    def follow(self) -> None:
+        """Take up topics that came; call it some times a second."""
+    def wait(self, timeout_seconds: float) -> bool:
+        """Wait until there may be something to take; False when nothing came in time."""
+    def take(self, now_ns: int, max_bytes: int) -> bytes:
+        """Return commands for what was published, about so many bytes; each waits for its reply."""
+    def skip(self, now_ns: int) -> None:
+        """Drop what is too old meanwhile; for the time in which nothing can be sent."""
+    def confirm(self, replies: bytes) -> int:
+        """Take what Redis answered; return how many commands still wait. Raises: ValueError for what is no reply."""
+    def abandon(self) -> int:
+        """Give up what waits for a reply; return how many messages that were."""
+    def channels(self) -> list[tuple[str, str, str, int, int, int, int, int, int, int]]:
+        """List `(channel, venue, symbol, data_type, published, refused, dropped, unconfirmed, withheld, keys_refused)`; every event
+        of the topic is counted in one of the first five, or on its way. See `crates/raven-core/src/redis/mod.rs`.
+        """
+    @property
+    def last_refusal(self) -> str:
+        """What Redis said when it last refused a command."""
 
 @final
 class Tap:

@@ -301,7 +301,7 @@ pub fn put_flags(out: &mut Vec<u8>, flags: u32) {
 const LEVEL_BYTES: usize = 20;
 
 /// Exchange time in ms; receive time where the venue sends none (spot quotes).
-fn timestamp_ms(header: &Header) -> u64 {
+pub(crate) fn timestamp_ms(header: &Header) -> u64 {
     let ns = if header.exchange_ns == 0 { header.recv_ns } else { header.exchange_ns };
     ns.div_euclid(1_000_000) as u64
 }
@@ -332,7 +332,7 @@ fn id_text(id: u64, digits: &mut [u8; 20]) -> &[u8] {
 }
 
 /// Decimal digits of `value`.
-fn decimal(mut value: u64, digits: &mut [u8; 20]) -> &[u8] {
+pub(crate) fn decimal(mut value: u64, digits: &mut [u8; 20]) -> &[u8] {
     let mut at = digits.len();
     loop {
         at -= 1;

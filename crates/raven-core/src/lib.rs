@@ -24,6 +24,7 @@ pub mod latency;
 pub mod parse;
 pub mod pending;
 pub mod record;
+pub mod redis;
 pub mod reject;
 pub mod ring;
 pub mod sequence;

@@ -9,6 +9,7 @@ mod engine;
 mod hub;
 mod inlet;
 mod record;
+mod redis;
 mod server;
 mod tap;
 
@@ -44,6 +45,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<hub::Reader>()?;
     module.add_class::<hub::Writer>()?;
     module.add_class::<inlet::Inlet>()?;
+    module.add_class::<redis::RedisFeed>()?;
     module.add_class::<tap::Tap>()?;
     module.add_class::<record::Record>()
 }

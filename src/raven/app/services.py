@@ -155,6 +155,8 @@ def alone(loaded: Loaded, service: Service, monitoring: int | None = None) -> Se
             # Two processes must not write the same files.
             "state_dir": f"{settings.feeds.state_dir}/{service.name}" if settings.feeds.state_dir else "",
         },
+        # Services on one Redis must not mix venues: whose names are the short ones is the same for all.
+        "redis": {"venue": settings.redis.venue or next(iter(settings.feeds.venues), "")},
         "journal": {"enabled": keeps, "dir": f"{settings.journal.dir}-{service.name}"},
         **{name: {"url": type(section)().url} for name, section in others.items()},
     }

@@ -111,11 +111,30 @@ class ShmSettings(Section):
 
 
 class RedisSettings(Section):
-    """Redis pub/sub: channels `orderbook:{SYMBOL}` and `trades:{SYMBOL}`."""
+    """Redis pub/sub: channels `trades:{SYMBOL}` and `orderbook:{SYMBOL}`, see docs/how-to/use-redis.md."""
 
-    url: Url = setting("", "`redis://[user:password@]host:6379[/db]`; empty publishes nothing.")
+    url: Url = setting(
+        "", "`redis://[user:password@]host:6379[/db]`, `rediss://…` with TLS, `unix://…`; empty publishes nothing."
+    )
     username: str = setting("", "User, when not in the URL.")
     password: SecretStr = setting(SecretStr(""), "Password, when not in the URL.")
+    prefix: str = setting(
+        "", "Before every channel and key: for several Ravens on one Redis.", pattern=r"^[A-Za-z0-9_.:{}-]{0,100}$"
+    )
+    venue: str = setting(
+        "", "Whose channels have no venue in their names; those of others are `{venue}:trades:{SYMBOL}`. Empty: the "
+        "first of `feeds.venues`.", pattern=r"^[a-z0-9_]*$",
+    )  # fmt: skip
+    depth: int = setting(0, "Levels per side of a book; 0: `feeds.order_book_depth`.", ge=0, le=1000)
+    latest: bool = setting(False, "Keep the latest payload of each channel in the key `latest:{channel}`.")
+    latest_ttl_seconds: float = setting(60.0, "Such a key ends so long after its last change.", unit="s", ge=0.001)
+    streams: bool = setting(False, "Append each payload to the stream `stream:{channel}`, as its field `data`.")
+    stream_length: int = setting(10_000, "Entries that a stream keeps, about (`MAXLEN ~`).", ge=1)
+    max_age_ms: int = setting(
+        5000, "What is older when its turn comes (Redis was away) is dropped and counted; 0: only what the rings have "
+        "no room for.", unit="ms", ge=0,
+    )  # fmt: skip
+    timeout_ms: int = setting(500, "Longest wait for an answer; then the breaker opens.", unit="ms", ge=10)
 
 
 class InfluxSettings(Section):

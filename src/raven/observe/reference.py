@@ -7,6 +7,7 @@ from collections.abc import Iterable
 from prometheus_client.metrics_core import Metric
 
 from raven.observe import metrics, native
+from raven.observe.publishing import RedisCollector
 from raven.observe.snapshots import SnapshotCollector
 
 __all__ = ["reference"]
@@ -30,6 +31,7 @@ def reference() -> str:
         *_rows(_python_families()),
         *_rows(native.NativeCollector(None).describe()),
         *_rows(SnapshotCollector(None).describe()),
+        *_rows(RedisCollector(None).describe()),
     ]
     return "\n".join([INTRO, *sorted(rows)]) + "\n"
 

@@ -88,6 +88,15 @@ def test_the_address_of_one_venue_is_not_used_for_another(tmp_path: Path) -> Non
     assert alone(said, find("binance_spot")).venue("binance_spot").ws_url == ""
 
 
+@pytest.mark.parametrize(
+    ("text", "venue"), [("", "binance_futures"), ('[redis]\nvenue = "binance_spot"\n', "binance_spot")]
+)
+def test_services_agree_on_whose_channels_in_redis_have_the_short_names(tmp_path: Path, text: str, venue: str) -> None:
+    said = loaded(tmp_path, f'[feeds]\nvenues = ["binance_futures"]\n{text}')
+
+    assert [alone(said, find(name)).redis.venue for name in ("binance_spot", "binance_futures")] == [venue, venue]
+
+
 def test_a_section_of_a_service_that_does_not_exist_is_an_error(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match="did you mean raven_timebar"):
         alone(loaded(tmp_path, '[services.raven_timbar]\nvenue = ""\n'), find("tibs"))

@@ -12,7 +12,8 @@ from raven.observe.reference import reference
 CONTRACT = """
 websocket_connected websocket_disconnects_total messages_processed_total messages_error_total
 processing_latency_microseconds orderbook_updates_total sequence_errors_total trades_processed_total
-grpc_active_connections response_latency_seconds errors_total process_resident_memory_bytes
+redis_publishes_total redis_errors_total grpc_active_connections response_latency_seconds errors_total
+process_resident_memory_bytes
 """.split()
 
 

@@ -2,7 +2,7 @@
 
 venues → ingest (own thread, engine) → hub (rings) → gRPC server (own thread) → clients
                                          fan-out: who may read what ↗
-journal, capture and databases read the same rings; health, metrics and the live view read what the others count.
+journal, capture, databases and Redis read the same rings; health, metrics and the live view read what the others count.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import sys
 
 from raven.app.compose.collecting import Collecting
 from raven.app.compose.front import Front, Report
+from raven.app.compose.publishing import Publishing
 from raven.app.compose.remembering import Remembering
 from raven.app.engine_view import Endpoints, EngineView
 from raven.app.from_settings import venue_plans
@@ -50,6 +51,7 @@ class Server:
         self._collecting = Collecting(settings, plans, stand_in=stand_in, capture=self._recorder)
         self._ingest, self._hub = self._collecting.ingest, self._collecting.hub
         self._memory = Remembering(self._hub, settings)
+        self._publishing = Publishing(self._hub, settings)
         self._front = Front(
             SERVICES["raven"],
             settings,
@@ -65,6 +67,7 @@ class Server:
         )
         self._collecting.show_in(self._front)
         self._memory.show_in(self._front)
+        self._publishing.show_in(self._front)
         self._front.add_probe(self._probe)
         if self._recorder is not None:
             status = self._recorder.status
@@ -78,6 +81,7 @@ class Server:
         self._front.open_monitoring(lifecycle)
         # Whoever hears is started before and stopped after whom it hears: no first and no last record is missed.
         self._memory.add_to(lifecycle)
+        self._publishing.add_to(lifecycle)
         if self._recorder is not None:
             lifecycle.add("recorder", start=self._recorder.start, stop=self._recorder.stop)
         self._collecting.add_to(lifecycle)
@@ -149,4 +153,4 @@ class Server:
         """Say for people what does not work."""
         recording = self._recorder.status.trouble if self._recorder else ""
         told = [f"recorder: {recording}; what comes waits in memory as long as there is room"] if recording else []
-        return [*self._memory.troubles(), *told, *self._collecting.unreachable()]
+        return [*self._memory.troubles(), *self._publishing.troubles(), *told, *self._collecting.unreachable()]
