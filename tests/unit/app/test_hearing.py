@@ -138,6 +138,8 @@ def test_an_upstream_that_is_there_is_no_trouble() -> None:
     [
         ("tick_persistence", {}, [DataType.TRADES]),
         ("tick_persistence", {"tick_persistence": {"types": ["quotes", "trades"]}}, [DataType.QUOTES, DataType.TRADES]),
+        # `raven` has the port of raven_timebar.
+        ("tick_persistence", {"tick_persistence": {"upstream": "grpc://h:50051"}}, [DataType.TRADES]),
         ("bar_persistence", {}, [DataType.CANDLES_1M]),
         ("bar_persistence", {"bar_persistence": {"upstream": "grpc://h:50052"}}, [DataType.TICK_IMBALANCE_BARS]),
         ("bar_persistence", {"bar_persistence": {"upstream": "grpc://h:6000"}}, [DataType.CANDLES_1M]),

@@ -68,14 +68,16 @@ class Persistence:
 
 
 def wanted_types(service: Service, settings: Settings, heard: str) -> tuple[DataType, ...]:
-    """Return the data types that a service asks for: as it is told, else what the one that it hears has."""
+    """Return the data types that a service asks for: as it is told, else trades, or the bars of whom it hears."""
     said = settings.service(service.name).types
     try:
         if said:
             return tuple(DataType.parse(name) for name in said)
     except DataValidation as error:
         raise ConfigurationError(f"services.{service.name}.types: {error.message}") from None
-    upstream = SERVICES.get(heard) or upstream_of(service, settings)
-    if upstream is not None and upstream.role is Role.AGGREGATOR:
-        return (DataType(bar_spec_of(upstream, settings).data_type),)
-    return (DataType.TRADES,)
+    usual = upstream_of(service, settings)
+    if usual is None or usual.role is not Role.AGGREGATOR:
+        return (DataType.TRADES,)
+    upstream = SERVICES.get(heard, usual)
+    makes_bars = upstream if upstream.role is Role.AGGREGATOR else usual
+    return (DataType(bar_spec_of(makes_bars, settings).data_type),)
