@@ -200,3 +200,6 @@ class Link(Protocol):
 
     def status(self) -> LinkStatus:
         """Say how it is doing; from any thread."""
+
+    def counters(self) -> dict[str, int]:
+        """Count what came in: see `raven._core.Inlet.counters`; empty where nothing lies between. From any thread."""

@@ -195,7 +195,7 @@ class GrpcLink:
         return LinkStatus(address, True, told and f"{told}; asking again", self._lag_s)
 
     def counters(self) -> dict[str, int]:
-        """Count what came in: see `raven._core.Inlet.counters`."""
+        """See `Link`."""
         return self._inlet.counters()
 
     # ── how far ─────────────────────────────────────────────────────────────────────────────────────────────────────

@@ -26,6 +26,7 @@ from raven.observe.metrics import (
 )
 from raven.observe.native import EngineSource, InstrumentCounts, NativeCollector, NativeCounts, NativeSource
 from raven.observe.snapshots import SnapshotCollector
+from raven.observe.upstreams import UpstreamCollector, UpstreamCounts
 
 __all__ = [
     "REGISTRY",
@@ -38,6 +39,8 @@ __all__ = [
     "NativeSource",
     "SnapshotCollector",
     "Status",
+    "UpstreamCollector",
+    "UpstreamCounts",
     "configure_logs",
     "configure_metrics",
     "get_logger",

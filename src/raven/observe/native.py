@@ -14,7 +14,15 @@ from prometheus_client.registry import Collector
 from raven.observe.labels import LabelCap
 from raven.observe.metrics import SYMBOLS
 
-__all__ = ["EngineCounters", "EngineSource", "InstrumentCounts", "NativeCollector", "NativeCounts", "NativeSource"]
+__all__ = [
+    "EngineCounters",
+    "EngineSource",
+    "InstrumentCounts",
+    "NativeCollector",
+    "NativeCounts",
+    "NativeSource",
+    "grpc_families",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +161,13 @@ GRPC = (
 )
 
 
+def grpc_families(stats: Mapping[str, int]) -> Iterator[Metric]:
+    """Return what a gRPC server counts (`GrpcServer.stats`)."""
+    for name, help_text, key, grows in GRPC:
+        make = CounterMetricFamily if grows else GaugeMetricFamily
+        yield make(name, help_text, value=stats.get(key, 0))
+
+
 class NativeCollector(Collector):
     """Turns one reading into Prometheus families. Symbols beyond the label's cap are summed as `other`."""
 
@@ -198,9 +213,7 @@ class NativeCollector(Collector):
             rejects.add_metric([reason], count)
         yield rejects
         if counts.grpc is not None:
-            for name, help_text, key, grows in GRPC:
-                make = CounterMetricFamily if grows else GaugeMetricFamily
-                yield make(name, help_text, value=counts.grpc.get(key, 0))
+            yield from grpc_families(counts.grpc)
 
     def _capped(self, instruments: Iterable[InstrumentCounts]) -> dict[tuple[str, str], dict[str, int]]:
         sums: dict[tuple[str, str], dict[str, int]] = {}

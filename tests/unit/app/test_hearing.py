@@ -6,6 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
 from raven._core import Hub
 from raven.app.compose import hearing
@@ -31,6 +32,9 @@ class Heard:
     def status(self) -> LinkStatus:
         return self.now
 
+    def counters(self) -> dict[str, int]:
+        return {"records": 10, "missing": 3}
+
     async def start(self) -> None: ...
 
     async def stop(self) -> None: ...
@@ -40,6 +44,14 @@ class Heard:
 def links(monkeypatch: pytest.MonkeyPatch) -> None:
     real = hearing.load
     monkeypatch.setattr(hearing, "load", lambda shelf, name, what: Heard if what == "link" else real(shelf, name, what))
+
+
+def front_of(name: str) -> Any:
+    """Return what of a front a link is shown in."""
+    health, face = Health(name, "1"), SimpleNamespace(stats=lambda: {"connections": 2})
+    return SimpleNamespace(
+        health=health, face=face, metrics=CollectorRegistry(), add_probe=lambda probe: probe(health)
+    )  # fmt: skip
 
 
 def settings(**services: dict[str, Any]) -> Settings:
@@ -115,22 +127,25 @@ def test_an_upstream_or_venue_that_makes_no_sense_is_refused(told: dict[str, Any
 
 
 def test_a_lost_upstream_is_told_with_the_program_to_start() -> None:
-    heard, health = hear("timebar"), Health("raven_timebar", "1")
-    front = SimpleNamespace(health=health, add_probe=lambda probe: probe(health))
+    heard, front = hear("timebar"), front_of("raven_timebar")
     heard.link.now = LinkStatus("", connected=False, trouble="nobody listens; trying again")  # type: ignore[attr-defined]
 
-    heard.show_in(front)  # type: ignore[arg-type]
+    heard.show_in(front)
 
-    assert health.not_ready() == {"upstream": "nobody listens; trying again; start it with `binance_spot`"}
+    assert front.health.not_ready() == {"upstream": "nobody listens; trying again; start it with `binance_spot`"}
     assert heard.report()["connected"] is False
 
 
 def test_an_upstream_that_is_there_is_no_trouble() -> None:
-    heard, health = hear("timebar"), Health("raven_timebar", "1")
+    heard, front = hear("timebar"), front_of("raven_timebar")
 
-    heard.show_in(SimpleNamespace(health=health, add_probe=lambda probe: probe(health)))  # type: ignore[arg-type]
+    heard.show_in(front)
 
-    assert health.not_ready() == {}
+    assert front.health.not_ready() == {}
+    said = generate_latest(front.metrics).decode()
+    assert 'raven_upstream_connected{upstream="binance_spot"} 1.0' in said
+    assert 'raven_upstream_missing_records_total{upstream="binance_spot"} 3.0' in said
+    assert "grpc_active_connections 2.0" in said
 
 
 @pytest.mark.parametrize(

@@ -18,7 +18,7 @@ from raven.errors import ConfigurationError, RavenError
 from raven.fanout import Collector, Unobtainable
 from raven.fanout import Status as Refusal
 from raven.ingest.collections import CONFIGURED
-from raven.observe import Health, Status, get_logger
+from raven.observe import Health, Status, UpstreamCollector, UpstreamCounts, get_logger
 from raven.ports import Link
 from raven.registry import LINKS, VENUES, load
 from raven.resilience.backoff import Backoff
@@ -83,6 +83,7 @@ class Hearing:
         """Let health and readiness say how it is."""
         front.add_probe(self._probe)
         front.health.add_ready_check("upstream", self._not_there)
+        UpstreamCollector(lambda: self._counts(front.face.stats())).register(front.metrics)
 
     def report(self) -> dict[str, Any]:
         """Describe it, for `/status`."""
@@ -95,6 +96,10 @@ class Hearing:
     def lag_s(self) -> float | None:
         """Return how late the newest record came in."""
         return self.link.status().lag_s or None
+
+    def _counts(self, grpc: Mapping[str, int]) -> UpstreamCounts:
+        now = self.link.status()
+        return UpstreamCounts(self.name or self.address, now.connected, now.lag_s, self.link.counters(), grpc)
 
     def _probe(self, health: Health) -> None:
         trouble = self._not_there()
