@@ -92,6 +92,8 @@ class RedisPublisher:
         self.breaker = CircuitBreaker("redis", plan.breaker, self._clock)
         # redis-py says nothing about the types of a connection's methods.
         self._connection: Any = None
+        # What `CLIENT INFO` says of it, or of the last one.
+        self._identity: dict[str, str] = {}
         self._look_at = 0.0
         self._refused = 0
         self._refused_at = float("-inf")
@@ -155,6 +157,11 @@ class RedisPublisher:
             connection.disconnect()
             raise
         self._connection = connection
+        # What hung with the last connection must not come after what is published on this one.
+        if self._identity:
+            self._ask("CLIENT", "KILL", "ID", self._identity["id"], "ADDR", self._identity["addr"])
+        said = dict(part.split("=", 1) for part in self._ask("CLIENT", "INFO").split() if "=" in part)
+        self._identity = said if {"id", "addr"} <= said.keys() else {}
         self._feed.follow()
 
     def disconnect(self) -> int:
@@ -163,6 +170,15 @@ class RedisPublisher:
         if connection is not None:
             connection.disconnect()
         return self._feed.abandon()
+
+    def _ask(self, *command: str) -> str:
+        """Return what Redis answers, empty when it does not want to. Raises: redis.RedisError, OSError."""
+        self._connection.send_command(*command)
+        try:
+            answer = self._connection.read_response(disable_decoding=True)
+        except redis.ResponseError:
+            return ""
+        return answer.decode(errors="replace") if isinstance(answer, bytes) else str(answer)
 
     # --- the thread -------------------------------------------------------------------------------------------------
 
@@ -198,7 +214,9 @@ class RedisPublisher:
 
     def _lose(self, error: Exception) -> None:
         unconfirmed = self.disconnect()
-        self.breaker.failed(mask_url(str(error) or type(error).__name__))
+        is_late = isinstance(error, TimeoutError | redis.TimeoutError)
+        reason = f"no answer within {self._plan.timeout_s:g} s" if is_late else str(error) or type(error).__name__
+        self.breaker.failed(mask_url(reason))
         log.warning(
             "Redis is away", url=self._where, reason=self.breaker.last_failure, unconfirmed=unconfirmed,
             retry_in_s=round(self.breaker.wait_s(), 3), every_s=5,

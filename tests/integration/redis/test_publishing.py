@@ -11,6 +11,7 @@ import redis
 import trustme
 from tests.pipeline import until
 from tests.redis_scene import Scene
+from tests.servers.chaos_proxy import ChaosProxy, Fault
 from tests.servers.process import free_port
 from tests.servers.redis import RedisServer, require_redis
 
@@ -154,6 +155,30 @@ def _tls(port: int, folder: Path) -> list[str]:
         "--tls-port", str(port), "--tls-cert-file", str(folder / "cert.pem"), "--tls-key-file", str(folder / "key.pem"),
         "--tls-ca-cert-file", str(folder / "ca.pem"), "--tls-auth-clients", "no",
     ]  # fmt: skip
+
+
+async def test_what_hangs_in_the_network_with_a_lost_connection_does_not_come_late(redis_server: RedisServer) -> None:
+    async with (
+        ChaosProxy(redis_server.port) as proxy,
+        Scene(redis_server, url=f"redis://127.0.0.1:{proxy.port}", timeout_s=0.3, max_age_s=0) as scene,
+    ):
+        subscriber = await scene.subscriber()
+        scene.trade(3)
+        await scene.settled()
+
+        proxy.fault = Fault(latency_s=2.0)
+        scene.trade(3)
+        await until(lambda: scene.counts().unconfirmed == 3)
+        proxy.fault = Fault()
+        await until(lambda: scene.publisher.breaker.state == "closed")
+        with redis_server.client() as client:
+            names = [one["name"] for one in client.client_list()]
+        scene.trade(3)
+        await scene.settled()
+
+        assert names.count("raven") == 1, "the one that hangs is known to Redis, and gone"
+        await until(lambda: len(subscriber.sequences()) >= 6)
+        assert subscriber.sequences() == [1, 2, 3, 7, 8, 9]
 
 
 async def test_whoever_is_no_redis_is_told_apart() -> None:
