@@ -167,6 +167,30 @@ class Inlet:
         """Newest receive time at the source of all records, ns; 0 when there were none."""
 
 @final
+class Receiver:
+    """A client's end of a stream: judges messages by their sequences, keeps the position of every topic, and collects
+    whole frames as columns of doubles. One thread uses it at a time.
+    """
+
+    def __new__(cls, *, has_past: bool = False) -> Self:
+        """`has_past`: of a subscription with filter `start`."""
+    def judge(self, frame: bytes) -> list[tuple[int, int]] | None:
+        """Judge the messages of a frame, oldest first: -1 for one that came before, else how many are missing before
+        it; and the data type of its topic. None when all of them are simply next.
+        """
+    def collect(self, now_ns: int, frame: bytes) -> int:
+        """Collect what a frame says; what is missing is a row of the gaps. Return how many rows wait."""
+    @property
+    def rows(self) -> int:
+        """Rows that wait."""
+    def take(self) -> list[tuple[int, int, list[bytes]]]:
+        """Take `(kind, rows, columns)` of every kind that has rows; `raven.client.tables` names the columns."""
+    def names(self) -> list[str]:
+        """Return names by their numbers, which stand in the columns."""
+    def heard(self) -> list[tuple[str, str, int, int, int, bool]]:
+        """Return `(venue, symbol, data_type, sequence, recv_ns, is_past)` of the last message of every topic."""
+
+@final
 class Record:
     """One record, exact. `body` holds the words of the kind as documented in `crates/raven-core/src/record.rs`."""
 

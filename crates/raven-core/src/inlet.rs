@@ -17,6 +17,7 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::decode::position::Position;
 use crate::decode::{each_message, Decoder, Event, Message};
 use crate::hub::{Hub, Publisher, TopicExists, TopicKey};
 use crate::parse::event::Scales;
@@ -62,8 +63,7 @@ struct Topic {
     outlets: Vec<Publisher>,
     data_type: i32,
     scales: Scales,
-    sequence: u64,
-    recv_ns: i64,
+    position: Position,
     is_behind_gap: bool,
 }
 
@@ -102,7 +102,7 @@ impl Inlet {
             None => {
                 let scales = Scales { price: 0, quantity: 0 };
                 let outlets = vec![outlet];
-                let topic = Topic { outlets, data_type, scales, sequence: 0, recv_ns: 0, is_behind_gap: false };
+                let topic = Topic { outlets, data_type, scales, position: Position::default(), is_behind_gap: false };
                 self.topics.insert(self.name.as_slice().into(), topic);
             }
         }
@@ -123,7 +123,7 @@ impl Inlet {
     /// connection was lost. Zeros when nothing came yet, `None` when the topic is not open.
     pub fn position(&mut self, venue: &str, symbol: &str, data_type: i32) -> Option<(u64, i64)> {
         set_name(&mut self.name, venue.as_bytes(), symbol.as_bytes(), data_type);
-        self.topics.get(self.name.as_slice()).map(|topic| (topic.sequence, topic.recv_ns))
+        self.topics.get(self.name.as_slice()).map(|topic| (topic.position.sequence, topic.position.recv_ns))
     }
 
     /// Say in a topic that nobody knows how much of it is missing, and take whatever comes next. False when it is not
@@ -132,7 +132,7 @@ impl Inlet {
         set_name(&mut self.name, venue.as_bytes(), symbol.as_bytes(), data_type);
         let Some(topic) = self.topics.get_mut(self.name.as_slice()) else { return false };
         topic.note_gap(0, now_ns, &mut self.counters);
-        (topic.sequence, topic.recv_ns) = (0, 0);
+        topic.position = Position::default();
         self.hub.ring_doorbell();
         true
     }
@@ -188,26 +188,10 @@ impl Topic {
     /// Judge a message by its sequence, and mark what is missing before it; false when it came before.
     #[inline]
     fn is_next(&mut self, message: &Message<'_>, event: &Event<'_>, now_ns: i64, counters: &mut InletCounters) -> bool {
-        let (sequence, known) = (message.sequence, self.sequence);
-        // A mark of the server stands for all that it lost; a hole may lie before even that.
-        let (covers, may_go_back) = match event.gap() {
-            Some((GapReason::SlowReader, 0)) => (u64::MAX, false),
-            Some((GapReason::SlowReader, count)) => (count, false),
-            Some((GapReason::Upstream, 0)) => (u64::MAX, true),
-            Some((GapReason::Upstream, count)) => (count, true),
-            _ if event.kind == Kind::Book && message.flags & flags::SNAPSHOT != 0 => (u64::MAX, true),
-            _ => (1, false),
-        };
-        if sequence <= known && sequence != 0 && !may_go_back {
-            return false;
+        let Some(missing) = self.position.advance(message, event) else { return false };
+        if missing > 0 {
+            self.note_gap(missing, now_ns, counters);
         }
-        if known != 0 && message.flags & flags::SKIPPED == 0 {
-            let missing = sequence.saturating_sub(known).saturating_sub(covers);
-            if missing > 0 {
-                self.note_gap(missing, now_ns, counters);
-            }
-        }
-        (self.sequence, self.recv_ns) = (sequence, message.recv_ns);
         true
     }
 

@@ -23,6 +23,7 @@ pub mod ladder;
 pub mod latency;
 pub mod parse;
 pub mod pending;
+pub mod receiver;
 pub mod record;
 pub mod redis;
 pub mod reject;

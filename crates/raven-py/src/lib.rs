@@ -8,6 +8,7 @@ mod encoded;
 mod engine;
 mod hub;
 mod inlet;
+mod receiver;
 mod record;
 mod redis;
 mod server;
@@ -45,6 +46,7 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<hub::Reader>()?;
     module.add_class::<hub::Writer>()?;
     module.add_class::<inlet::Inlet>()?;
+    module.add_class::<receiver::Receiver>()?;
     module.add_class::<redis::RedisFeed>()?;
     module.add_class::<tap::Tap>()?;
     module.add_class::<record::Record>()

@@ -12,15 +12,18 @@
 A lost connection is taken up again and shows as a `Reconnected` record; what a slow reader missed shows as a `Gap`.
 """
 
-from raven.client.blocking import BlockingFeed
+from raven.client.blocking import BlockingFeed, BlockingSubscription
 from raven.client.connection import Connection, Feed, connect
 from raven.client.errors import RequestRefused, ServerUnreachable
 from raven.client.records import Bar, Candle, Event, Funding, Gap, Level, OrderBook, Quote, Reconnected, Record, Trade
 from raven.client.subscription import Subscription
+from raven.client.tables import Batch
 
 __all__ = [
     "Bar",
+    "Batch",
     "BlockingFeed",
+    "BlockingSubscription",
     "Candle",
     "Connection",
     "Event",

@@ -14,7 +14,6 @@ from raven.client.errors import unreachable
 from raven.client.request import DEFAULT_BATCH, DEFAULT_TYPES, Overflow, build_want
 from raven.client.settings import Settings
 from raven.client.subscription import Subscription
-from raven.proto.subscription_pb2_grpc import MarketDataServiceStub
 from raven.topics import DataType
 
 DEFAULT_ADDRESS = "localhost:50051"
@@ -92,7 +91,6 @@ class Feed:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._channel = settings.aio_channel()
-        self._stub = MarketDataServiceStub(self._channel)  # type: ignore[no-untyped-call]
 
     @property
     def client_id(self) -> str:
@@ -124,7 +122,7 @@ class Feed:
         heartbeat_ms: int = 2000,
         start: str | int | None = None,
     ) -> Subscription:
-        """Subscribe to data types of symbols; iterate over the result to get typed records.
+        """Subscribe to data types of symbols; iterate over the result to get typed records, or over its `batches()`.
 
         - `symbols`: like `"BTCUSDT"` or `["BTCUSDT", "ETHUSDT"]`, or names like `"BTC/USDT"` (records have the venue's
           own symbol); `"*"` for all that is configured.
@@ -135,7 +133,7 @@ class Feed:
         - `batch`: most messages per network frame; invisible here except in speed. 1 saves some 20 µs of delay and
           limits the rate to some 40,000 messages/s.
         - `start`: the past first, from then on: ms since 1970, or `"-1h"`; then the present, with no gap and nothing
-          twice. The server needs its journal for it. After a lost connection it goes on live.
+          twice. The server needs its journal for it.
         - `heartbeat_ms`: after three of them without a sign of the server the connection counts as lost; 0 turns it
         off.
 
@@ -153,4 +151,4 @@ class Feed:
             heartbeat_ms=heartbeat_ms,
             start=start,
         )
-        return Subscription(self._stub, self._settings, want, silence_s=3 * heartbeat_ms / 1000)
+        return Subscription(self._channel, self._settings, want, silence_s=3 * heartbeat_ms / 1000)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from raven.client.records import Bar, Candle, Event, Funding, Gap, OrderBook, Quote, Trade
+from raven.client.records import Bar, Candle, Event, Funding, Gap, OrderBook, Quote, Record, Trade
 from raven.proto.market_data_pb2 import MarketDataMessage
-from raven.records import BarWord
+from raven.records import BarWord, Flags
 from raven.topics import DataType
+
+if TYPE_CHECKING:
+    from raven._core import Receiver
 
 # Where the part stands in the words of a bar: the second to the fourth byte of its quality.
 _PART = slice(8 * BarWord.QUALITY + 1, 8 * BarWord.QUALITY + 4)
@@ -21,6 +25,43 @@ def decode(message: MarketDataMessage) -> list[Event]:
     """
     parts = message.batch or (message,)
     return [build(part) for part in parts if (build := _BUILDERS.get(part.WhichOneof("data"))) is not None]
+
+
+def decode_frame(frame: bytes, receiver: Receiver) -> list[Event]:
+    """Return the events of a frame, without those that came before, and with a `Gap` where some are missing."""
+    verdicts = receiver.judge(frame)
+    message = MarketDataMessage.FromString(frame)
+    if verdicts is None:
+        return decode(message)
+    events: list[Event] = []
+    for part, (missing, data_type) in zip(message.batch or (message,), verdicts, strict=False):
+        build = _BUILDERS.get(part.WhichOneof("data"))
+        if build is None or missing < 0:
+            continue
+        event = build(part)
+        if missing > 0:
+            events.append(_missing(event, missing, DataType(data_type)))
+        events.append(event)
+    return events
+
+
+def _missing(next_event: Event, count: int, data_type: DataType) -> Gap:
+    """Return the gap before an event."""
+    assert isinstance(next_event, Record), "messages become records"
+    return Gap(
+        venue=next_event.venue,
+        symbol=next_event.symbol,
+        exchange_ns=0,
+        recv_ns=time.time_ns(),
+        sequence=0,
+        flags=Flags.AFTER_GAP,
+        data_type=data_type,
+        count=count,
+        first_id="",
+        last_id="",
+        reason="upstream",
+        repaired=False,
+    )
 
 
 # Trades and books are most of what arrives; positional arguments make them a quarter faster.

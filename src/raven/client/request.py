@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Literal, TypeAlias
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Literal, NamedTuple, TypeAlias
 
 from raven.errors import ConfigurationError
 from raven.proto import subscription_pb2 as wire
@@ -33,27 +33,74 @@ _ALIASES = {
 }
 
 
+_STATES = (DataType.ORDERBOOK, DataType.QUOTES)
+"""Of which the newest is all that counts."""
+
+
+class Heard(NamedTuple):
+    """The last message of a topic, as `Receiver.heard` tells it."""
+
+    venue: str
+    symbol: str
+    data_type: int
+    sequence: int
+    recv_ns: int
+    is_past: bool
+    """It belonged to the past with which the subscription began."""
+
+
 @dataclass(frozen=True, slots=True)
 class Want:
-    """One subscription, as it is sent to the server, and sent again after a reconnect."""
+    """One subscription, as it is sent to the server, and what of it is asked for again after a reconnect."""
 
     symbols: tuple[str, ...]
     kinds: tuple[DataType, ...]
     filters: tuple[tuple[str, str], ...]
 
-    def live(self) -> Want:
-        """Return the same without the past: what a stream asks for that had it and was lost."""
-        return replace(self, filters=tuple(pair for pair in self.filters if pair[0] != "start"))
+    @property
+    def has_past(self) -> bool:
+        """Whether it begins with what happened before."""
+        return any(key == "start" for key, _ in self.filters)
 
-    def message(self, client_id: str) -> wire.SubscriptionRequest:
-        """Return the first message of a stream."""
+    def requests(self, client_id: str, heard: Sequence[Heard] = ()) -> list[wire.SubscriptionRequest]:
+        """Return the messages that open a stream, when this was heard on the connection before: each topic goes on
+        behind its last message, and what was not heard of yet begins as it would have.
+        """
+        topics = [topic for topic in heard if topic.sequence]
+        is_in_past = self.has_past and (
+            any(topic.is_past for topic in topics) or len(topics) < len(self.symbols) * len(self.kinds)
+        )
+        if not topics or is_in_past:
+            # The past comes once more, and what was there before is not handed out again.
+            return [self._request(client_id, self.symbols, self.kinds, dict(self.filters))]
+        common = {key: value for key, value in self.filters if key != "start"}
+        resumed = [
+            self._request(client_id, (topic.symbol,), (topic.data_type,), _filters_of(topic, common))
+            for topic in topics
+        ]
+        return [*resumed, self._request(client_id, self.symbols, self.kinds, common)]
+
+    @staticmethod
+    def _request(
+        client_id: str, symbols: Sequence[str], kinds: Sequence[int], filters: dict[str, str]
+    ) -> wire.SubscriptionRequest:
         subscribe = wire.SubscribeRequest(
             client_id=client_id,
-            symbols=self.symbols,
-            data_types=[kind.value for kind in self.kinds],  # type: ignore[misc]  # numbers are what the wire has
-            filters=dict(self.filters),
+            symbols=symbols,
+            data_types=[int(kind) for kind in kinds],  # type: ignore[misc]  # numbers are what the wire has
+            filters=filters,
         )
         return wire.SubscriptionRequest(subscribe=subscribe)
+
+
+def _filters_of(topic: Heard, common: dict[str, str]) -> dict[str, str]:
+    filters = common | {"venue": topic.venue, "after": f"{topic.sequence}@{topic.recv_ns}"}
+    if topic.data_type not in _STATES:
+        # Asked for what cannot be conflated alone, these are refused.
+        filters.pop("conflate_ms", None)
+        if filters.get("overflow") == "conflate":
+            del filters["overflow"]
+    return filters
 
 
 def parse_types(types: str | DataType | Iterable[str | DataType]) -> tuple[DataType, ...]:

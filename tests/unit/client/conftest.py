@@ -23,6 +23,9 @@ class ScriptedServer(MarketDataServiceServicer):
 
     acts: list[Act] = field(default_factory=list)
     asked: list[wire.SubscriptionRequest] = field(default_factory=list)
+    """The first request of each stream."""
+    followed: list[wire.SubscriptionRequest] = field(default_factory=list)
+    """The others, of all streams."""
     metadata: list[dict[str, str]] = field(default_factory=list)
     open: int = 0
     port: int = 0
@@ -47,10 +50,16 @@ class ScriptedServer(MarketDataServiceServicer):
         self.asked.append(await anext(requests))
         self.metadata.append(dict(context.invocation_metadata()))
         self.open += 1
+        following = asyncio.create_task(self._follow(requests))
         try:
             await self.acts.pop(0)(context)
         finally:
             self.open -= 1
+            following.cancel()
+
+    async def _follow(self, requests: AsyncIterator[wire.SubscriptionRequest]) -> None:
+        async for request in requests:
+            self.followed.append(request)
 
     async def until(self, condition: Callable[[], bool]) -> None:
         for _ in range(1000):

@@ -169,7 +169,7 @@ async def test_a_refusal_is_raised_in_the_servers_words(server: ScriptedServer) 
 
 async def test_a_lost_connection_shows_as_a_record_and_goes_on(server: ScriptedServer) -> None:
     server.plays(trade(1), ends=(grpc.StatusCode.UNAVAILABLE, "the server stops"))
-    server.plays(trade(1))
+    server.plays(trade(2))
 
     async with raven.connect(server.address) as feed:
         events = await take(feed.subscribe("BTCUSDT"), 3)
@@ -179,13 +179,12 @@ async def test_a_lost_connection_shows_as_a_record_and_goes_on(server: ScriptedS
     assert (lost.attempts, lost.reason) == (1, "UNAVAILABLE: the server stops")
     assert lost.downtime_s > 0
     assert len(server.asked) == 2
-    assert server.asked[0] == server.asked[1]
 
 
 async def test_a_server_that_is_full_when_everybody_comes_back_is_tried_again(server: ScriptedServer) -> None:
     server.plays(trade(1), ends=(grpc.StatusCode.UNAVAILABLE, "the server stops"))
     server.plays(ends=(grpc.StatusCode.RESOURCE_EXHAUSTED, "the server has its 3 connections"))
-    server.plays(trade(1))
+    server.plays(trade(2))
 
     async with raven.connect(server.address) as feed:
         events = await take(feed.subscribe("BTCUSDT"), 3)
@@ -203,7 +202,7 @@ async def test_without_reconnect_a_lost_connection_is_raised(server: ScriptedSer
 
 async def test_a_server_that_falls_silent_counts_as_lost(server: ScriptedServer) -> None:
     server.plays(trade(1))
-    server.plays(trade(1))
+    server.plays(trade(2))
 
     async with raven.connect(server.address) as feed:
         events = await take(feed.subscribe("BTCUSDT", heartbeat_ms=100), 3)

@@ -10,6 +10,8 @@ use crate::parse::event::Scales;
 use crate::record::{bar, candle, data_type, funding, gap, GapReason, Header, Kind, MAX_LEVELS};
 
 pub mod decimal;
+pub mod position;
+pub mod table;
 pub mod wire;
 
 use decimal::{mantissa, shortest};
