@@ -63,7 +63,7 @@ class CollectionRow:
     status: str
     """That of the topic which is in the worst state, see `Collected.status`."""
     subscribers: int
-    """Who wants it, control itself not counted: streams, clients with standing interest, configuration."""
+    """Who wants it, control itself not counted: clients, services of this process, configuration."""
     data_types: tuple[DataType, ...] = ()
 
 

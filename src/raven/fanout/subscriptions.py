@@ -218,6 +218,12 @@ class Fanout:
         }
         return tuple(found)
 
+    def party_of(self, holder: str) -> str:
+        """Return who stands behind a holder: the streams of a client and its standing interest are one party."""
+        kind, _, number = holder.partition(":")
+        stream = self.roster.stream(int(number)) if kind == "stream" else None
+        return stream.client.holder if stream is not None and stream.client is not None else holder
+
     def stats(self) -> dict[str, int]:
         """Count: clients, streams, topics (distinct, over all clients), subscriptions (cursors)."""
         streams = list(self.roster.streams)

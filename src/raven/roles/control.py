@@ -45,14 +45,16 @@ class CollectorControl:
         *,
         limits: Limits | None = None,
         file: Path | None = None,
+        party_of: Callable[[str], str] = str,
         start_timeout_s: float = START_TIMEOUT_S,
         clock: Clock | None = None,
     ) -> None:
-        """`file` keeps over a restart what was started; see `restore`."""
+        """`file` keeps over a restart what was started; see `restore`. `party_of` says who stands behind a holder."""
         self._collector = collector
         self._names = names_of(collector)
         self._dialect = dialect
         self._limits = limits or Limits()
+        self._party_of = party_of
         self._start_timeout_s = start_timeout_s
         self._clock = clock or SystemClock()
         self._started = Started(file)
@@ -121,7 +123,7 @@ class CollectorControl:
         by_symbol: dict[tuple[str, str], list[Collected]] = {}
         for one in self._collector.collected():
             by_symbol.setdefault((one.topic.venue, one.topic.symbol), []).append(one)
-        return [_row(venue, symbol, topics) for (venue, symbol), topics in sorted(by_symbol.items())]
+        return [self._row(venue, symbol, topics) for (venue, symbol), topics in sorted(by_symbol.items())]
 
     # --- inside -------------------------------------------------------------------------------------------------
 
@@ -206,16 +208,18 @@ class CollectorControl:
         return _who(self._holders_of(lambda topic: topic in let_go))
 
     def _holders_of(self, is_meant: Callable[[Topic], bool]) -> set[str]:
-        return {holder for one in self._collector.collected() if is_meant(one.topic) for holder in one.holders}
+        return self._parties(one for one in self._collector.collected() if is_meant(one.topic))
 
+    def _parties(self, topics: Iterable[Collected]) -> set[str]:
+        return {self._party_of(holder) for one in topics for holder in one.holders}
 
-def _row(venue: str, symbol: str, topics: Sequence[Collected]) -> CollectionRow:
-    def badness(one: Collected) -> int:
-        return _WORST_FIRST.index(one.status) if one.status in _WORST_FIRST else -1
+    def _row(self, venue: str, symbol: str, topics: Sequence[Collected]) -> CollectionRow:
+        def badness(one: Collected) -> int:
+            return _WORST_FIRST.index(one.status) if one.status in _WORST_FIRST else -1
 
-    holders = {holder for one in topics for holder in one.holders if holder != CONTROL}
-    status = min(topics, key=badness).status
-    return CollectionRow(symbol, venue, status, len(holders), tuple(one.topic.data_type for one in topics))
+        subscribers = len(self._parties(topics) - {CONTROL})
+        status = min(topics, key=badness).status
+        return CollectionRow(symbol, venue, status, subscribers, tuple(one.topic.data_type for one in topics))
 
 
 def _names(topics: Sequence[Topic]) -> str:

@@ -443,3 +443,15 @@ async def test_an_answer_says_whether_asking_again_may_help(scene: Scene) -> Non
     good = await scene.fanout.subscribe(Subscribe("desk", ["ETHUSDT"], [TRADES]))
 
     assert (nobody_has_it.status, not_now.status, good.status) == (Status.NOT_FOUND, Status.UNAVAILABLE, 0)
+
+
+async def test_a_client_and_its_streams_are_one_party(scene: Scene) -> None:
+    await scene.fanout.subscribe(Subscribe("desk", ["BTCUSDT"], [TRADES]))
+    for stream_id in (1, 2):
+        scene.open_stream(stream_id, Heartbeat("desk"))
+    await scene.until(lambda: len(scene.collector.held[BTC_TRADES]) == 3)
+
+    parties = {scene.fanout.party_of(holder) for holder in scene.collector.held[BTC_TRADES]}
+
+    assert parties == {"client:desk"}
+    assert [scene.fanout.party_of(name) for name in ("configuration", "stream:99")] == ["configuration", "stream:99"]

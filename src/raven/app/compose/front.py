@@ -79,7 +79,7 @@ class Front:
         state_dir = settings.feeds.state_dir if remembers else ""
         self._state = StateFolder(Path(state_dir)) if state_dir else None
         started = Path(state_dir, "started.json") if state_dir else None
-        self._control = CollectorControl(collector, spoken, limits=limits, file=started)
+        self._control = CollectorControl(collector, spoken, limits=limits, file=started, party_of=fanout.party_of)
         self._restoring: asyncio.Task[None] | None = None
         self.face = GrpcFace(server, fanout, history=history, control=self._control, spoken=spoken)
         self.health = Health(service.name, __version__)
