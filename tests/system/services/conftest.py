@@ -69,7 +69,7 @@ def ask(url: str) -> tuple[int, Any]:
         return 0, {}
 
 
-def until(condition: Callable[[], Any], what: str, seconds: float = 20.0) -> Any:
+def until(condition: Callable[[], Any], what: str, seconds: float = 60.0) -> Any:
     """Wait until something is so, and return it."""
     deadline = time.monotonic() + seconds
     while not (value := condition()):
@@ -160,7 +160,7 @@ class Platform:
             self.running[name] = Running(name, self.ports[name], process, log)
         for name in names:
             one = self.running[name]
-            until(lambda one=one: one.status() or process.poll() is not None, f"{name} answers", 60)
+            until(lambda one=one: one.status() or process.poll() is not None, f"{name} answers")
             assert process.poll() is None, log.read_text()[-3000:]
         return self.running[last]
 

@@ -110,14 +110,14 @@ def test_any_of_them_is_killed_and_every_bar_is_true_or_marked(
         platform.start(name)
     platform.ctl(*START, "bar_persistence")
     bars, truth, healing = Bars(database), Truth(platform), []
-    until(bars.whole, "bars are in the database", 60)
+    until(bars.whole, "bars are in the database")
 
     for number in range(20 if chaos else 3):
         victim = CHAIN[number % len(CHAIN)]
         platform.running[victim].end(signal.SIGKILL)
         began, before = time.monotonic(), bars.whole()
         platform.start(victim)
-        until(lambda: all(platform.running[name].is_ready() for name in CHAIN), f"all are ready after {victim}", 60)
+        until(lambda: all(platform.running[name].is_ready() for name in CHAIN), f"all are ready after {victim}")
         # One bar later, so that a whole one lies behind the gap.
         until(
             lambda before=before: len([1 for row in bars.rows() if int(row["first_trade_id"]) > before]) > 2, "bars", 60
@@ -169,7 +169,7 @@ def test_no_bar_is_lost_or_marked_when_those_who_hear_come_back(
     platform.start("bar_persistence", options=hear)
     platform.ctl(*START, "bar_persistence")
     truth = Truth(platform)
-    until(lambda: len(bars.rows()) > 2, "bars are in the database", 60)
+    until(lambda: len(bars.rows()) > 2, "bars are in the database")
 
     for name in (aggregator, "bar_persistence"):
         # What was heard in the last seconds is not counted on after a crash, and that is all at first.
@@ -178,7 +178,7 @@ def test_no_bar_is_lost_or_marked_when_those_who_hear_come_back(
         seen = bars.whole()
         platform.running[name].end(how)
         platform.start(name, options=hear if name == "bar_persistence" else ())
-        until(lambda seen=seen: bars.whole() > seen + 500, f"bars come again after {name}", 60)
+        until(lambda seen=seen: bars.whole() > seen + 500, f"bars come again after {name}")
     rows = bars.rows()
     truth.follow()
 

@@ -63,12 +63,12 @@ def test_six_programs_do_what_the_page_says(
     for program, *words in steer:
         assert program == "ravenctl"
         if words[0] == "status":
-            until(lambda: platform.ctl("status")[0] == 0, "all of them are well", 60)
+            until(lambda: platform.ctl("status")[0] == 0, "all of them are well")
         if words[0] == "stop":
-            until(there_is_something_to_see, "both databases get theirs, and imbalance bars are made", 60)
+            until(there_is_something_to_see, "both databases get theirs, and imbalance bars are made")
         code, answers[words[0]] = platform.ctl(*words)
         assert code == 0, answers[words[0]]
-    until(lambda: not platform.market()["streams"], "the exchange is asked for nothing", 60)
+    until(lambda: not platform.market()["streams"], "the exchange is asked for nothing")
     truth.follow()
 
     assert [line.split()[1] for line in answers["plan"].splitlines() if line[0].isdigit()] == [
@@ -92,7 +92,7 @@ def test_three_in_one_process_as_the_page_says(platform: Platform, database: Pos
 
     platform.start(*words[2:at], options=tuple(words[at:]))
     bars = Bars(database)
-    until(bars.whole, "bars are in the database", 60)
+    until(bars.whole, "bars are in the database")
 
     heard = [(platform.running[name].status()["upstream"] or {}).get("address") for name in words[2:at]]
     assert heard == [None, "local:binance_spot", "local:raven_timebar"]

@@ -5,10 +5,12 @@ from __future__ import annotations
 import signal
 
 import pyarrow.compute as pc
+import pytest
 from tests.journals import journal_tables
 from tests.servers.influx import InfluxServer
 from tests.system.services.conftest import Platform, until
 
+pytestmark = pytest.mark.timeout(300)
 TRADES = ("binance_spot", "BTCUSDT", "TRADES", "TRADE")
 
 

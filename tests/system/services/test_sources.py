@@ -8,6 +8,8 @@ import signal
 import pytest
 from tests.system.services.conftest import Platform, until
 
+pytestmark = pytest.mark.timeout(300)
+
 
 def test_a_source_collects_nothing_until_it_is_asked_and_lets_go_when_it_is_stopped(platform: Platform) -> None:
     spot = platform.start("binance_spot")

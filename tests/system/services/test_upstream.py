@@ -10,6 +10,7 @@ import pytest
 from tests.journals import journal_tables
 from tests.system.services.conftest import Platform, until
 
+pytestmark = pytest.mark.timeout(300)
 KEPT = ("binance_spot", "BTCUSDT", "TRADES")
 
 
