@@ -31,12 +31,11 @@ _SIZE = {
 }
 _MIN_TRADES = 100
 _ADAPTIVE = ("tick_imbalance", "volume_imbalance", "tick_run", "volume_run")
-# Steps towards the wish, and then sizes around the nearest: from half of it to the double, in steps of 5 %.
+# Steps towards the wish; then sizes around the nearest, on both sides, in steps of 5 % and of 1 %.
 _STEPS = 12
-_AROUND = [1.05 ** (step * sign) for step in range(1, 16) for sign in (-1, 1)]
+_FINER_STEPS = 15
+_FINER = (1.05, 1.01)
 _CLOSE_ENOUGH = 0.02
-# Their size follows the bars that came, which changes how many come: bounds keep it near what was proposed.
-_NEAR = {"size_min": "50%", "size_max": "200%"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,9 +60,9 @@ class Proposal:
 def calibrate(trades: Any, kind: str, bars_per_day: float, **parameters: Any) -> Proposal:
     """Propose the size that makes about `bars_per_day` bars a day of recorded trades of one symbol.
 
-    `parameters` are kept as they are given (`alpha_size`, `rule`, …). For imbalance and run bars the expected share of
-    buys is what was recorded, and their size may halve and double but go no further. Where a wish cannot be met (one
-    trade a bar is the most), the nearest is proposed, and `bars_per_day` of the proposal says what came out.
+    `parameters` are kept as they are given (`alpha_size`, `rule`, …); for imbalance and run bars the expected share of
+    buys is what was recorded. Where a wish cannot be met (one trade a bar is the most), the nearest is proposed, and
+    `bars_per_day` of the proposal says what came out.
 
     Raises: DataValidation when there are too few trades, or several symbols.
     """
@@ -86,7 +85,7 @@ def calibrate(trades: Any, kind: str, bars_per_day: float, **parameters: Any) ->
         raise DataValidation(f"these trades sum up to {total:g} of {measure}; nothing to cut into bars")
     fixed = dict(parameters)
     if kind in _ADAPTIVE:
-        fixed = _NEAR | {"initial_p_buy": round(_share_bought(columns[0], measure), 4)} | fixed
+        fixed.setdefault("initial_p_buy", round(_share_bought(columns[0], measure), 4))
 
     def propose(size: float) -> Proposal:
         chosen = fixed | {name: size}
@@ -112,14 +111,15 @@ def _nearest(propose: Callable[[float], Proposal], total: float, wanted: float, 
         size = _rounded(size * (max(tried[size].bars, 0.25) / wanted) ** 0.7, measure)
         if size in tried:
             break
-    # What makes bars of its own size jumps from one number of bars to another; a neighbour may be nearer.
-    centre = min(tried, key=miss)
-    for factor in _AROUND:
-        size = _rounded(centre * factor, measure)
-        if size not in tried:
-            tried[size] = propose(size)
-            if miss(size) <= max(0.5, _CLOSE_ENOUGH * wanted):
-                return tried[size]
+    # What follows its own size jumps from one number of bars to another; a neighbour may be nearer.
+    for factor in _FINER:
+        centre = min(tried, key=miss)
+        for exponent in (sign * step for step in range(1, _FINER_STEPS + 1) for sign in (-1, 1)):
+            size = _rounded(centre * factor**exponent, measure)
+            if size not in tried:
+                tried[size] = propose(size)
+                if miss(size) <= max(0.5, _CLOSE_ENOUGH * wanted):
+                    return tried[size]
     return tried[min(tried, key=miss)]
 
 

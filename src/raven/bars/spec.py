@@ -38,7 +38,7 @@ BAR_KINDS: Mapping[str, Mapping[str, Any]] = {
 """The kinds with their parameters and defaults; `REQUIRED` stands where there is none."""
 
 # The bounded rule: how far sizes go from the initial one, and floor and cap. See docs/reference/bars.md.
-BOUNDED_SIZES = (0.1, 10.0)
+BOUNDED_SIZES = (0.5, 2.0)
 BOUNDED_FLOOR = 1.0
 BOUNDED_CAP = 10.0
 

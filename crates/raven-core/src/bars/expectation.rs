@@ -17,7 +17,7 @@
 //! - **floor**: the threshold is never below `floor · √(size · q)`, with `q` the size of one trade: 1 where trades are
 //!   counted, the mean quantity where volume is. That is about how far an even flow of `size` strays by chance, so an
 //!   even flow makes bars of about the expected size.
-//! - **cap**: a bar ends at the latest when it is `cap` times as large as expected.
+//! - **cap**: a bar ends at the latest when it is `cap` times as large as expected, or as it was expected in the beginning.
 //!
 //! The literal rule is the one with neither.
 
@@ -95,7 +95,7 @@ impl Expectation {
     /// The size at which a bar ends whatever its imbalance.
     pub fn cap(&self) -> f64 {
         if self.parameters.cap > 0.0 {
-            self.parameters.cap * self.size
+            self.parameters.cap * self.size.min(self.parameters.initial_size)
         } else {
             f64::INFINITY
         }
