@@ -1,6 +1,6 @@
 """Run benches and say which bars are met: what `make bench` and its sisters call.
 
-    python benches/run.py engine|grpc|latency|memory|high-freq|system|journal|bars|sinks|soak|all [--quick]
+    python benches/run.py engine|grpc|latency|memory|high-freq|system|journal|bars|sinks|redis|soak|all [--quick]
     python benches/run.py report [--strict]
 
 Every bench writes its figures to `benches/results`; the bars are in `benches/budgets.toml`. `report` measures nothing,
@@ -54,9 +54,10 @@ GROUPS: dict[str, list[tuple[list[str], list[str]]]] = {
         (["sinks.py"], ["--rows", "300000", "--rounds", "1"]),
         (["sinks_ingest.py"], ["--rounds", "1"]),
     ],
+    "redis": [(["redis_publish.py"], ["--messages", "30000", "--rounds", "1"])],
     "soak": [(["soak.py"], ["--minutes", "2"])],
 }
-ALL = ("engine", "grpc", "latency", "memory", "system", "journal", "bars", "sinks", "soak")
+ALL = ("engine", "grpc", "latency", "memory", "system", "journal", "bars", "sinks", "redis", "soak")
 
 
 @dataclass(frozen=True)
