@@ -12,9 +12,11 @@
 A lost connection is taken up again and shows as a `Reconnected` record; what a slow reader missed shows as a `Gap`.
 """
 
-from raven.client.blocking import BlockingFeed, BlockingSubscription
+from raven.client.blocking import BlockingFeed
+from raven.client.blocking_subscription import BlockingSubscription
 from raven.client.connection import Connection, Feed, connect
 from raven.client.errors import RequestRefused, ServerUnreachable
+from raven.client.live_book import BlockingLiveBook, LiveBook
 from raven.client.records import Bar, Candle, Event, Funding, Gap, Level, OrderBook, Quote, Reconnected, Record, Trade
 from raven.client.subscription import Subscription
 from raven.client.tables import Batch
@@ -23,6 +25,7 @@ __all__ = [
     "Bar",
     "Batch",
     "BlockingFeed",
+    "BlockingLiveBook",
     "BlockingSubscription",
     "Candle",
     "Connection",
@@ -31,6 +34,7 @@ __all__ = [
     "Funding",
     "Gap",
     "Level",
+    "LiveBook",
     "OrderBook",
     "Quote",
     "Reconnected",

@@ -11,6 +11,7 @@ import grpc
 
 from raven.client.blocking import BlockingFeed
 from raven.client.errors import unreachable
+from raven.client.live_book import LiveBook
 from raven.client.request import DEFAULT_BATCH, DEFAULT_TYPES, Overflow, build_want
 from raven.client.settings import Settings
 from raven.client.subscription import Subscription
@@ -152,3 +153,22 @@ class Feed:
             start=start,
         )
         return Subscription(self._channel, self._settings, want, silence_s=3 * heartbeat_ms / 1000)
+
+    def live_book(
+        self,
+        symbol: str,
+        *,
+        venue: str | None = None,
+        depth: int | None = None,
+        conflate_ms: int | None = None,
+        heartbeat_ms: int = 2000,
+        timeout_s: float = 10.0,
+    ) -> LiveBook:
+        """Prepare a book that keeps itself in sync; `async with` begins it, see `LiveBook`.
+
+        `timeout_s`: how long its first state may take; the other arguments are those of `subscribe`.
+        """
+        subscription = self.subscribe(
+            symbol, DataType.ORDERBOOK, venue=venue, depth=depth, conflate_ms=conflate_ms, heartbeat_ms=heartbeat_ms
+        )
+        return LiveBook(subscription, timeout_s)
