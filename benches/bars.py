@@ -44,7 +44,7 @@ REPEATS = 5
 START_MS = 1_700_000_000_000 // DAY_MS * DAY_MS
 PRICE_SCALE, QUANTITY_SCALE = 1, 3
 # About as many bars as minutes in the day.
-IMBALANCE: dict[str, Any] = {"initial_size": 500, "initial_p_buy": 0.5, "size_min": "50%", "size_max": "200%"}
+IMBALANCE: dict[str, Any] = {"initial_size": 500, "initial_p_buy": 0.5}
 
 SYMBOLS, TRADES_PER_S, CROWD, ROUND_FRAMES = 500, 50_000, 25, 50_000
 # As in a server.
@@ -175,8 +175,8 @@ def time_bars_in_python(lists: list[list[Any]]) -> int:
 def imbalance_bars_in_python(lists: list[list[Any]]) -> int:
     """Make tick imbalance bars by our rule, with candles but without anything else that our bars have."""
     bars = []
-    size, imbalance = float(IMBALANCE["initial_size"]), 0.0
-    least, most = size / 2, size * 2
+    initial = float(IMBALANCE["initial_size"])
+    size, imbalance = initial, 0.0
     threshold, cap = size**0.5, 10 * size
     theta, ticks, opened, high, low, volume = 0, 0, 0.0, 0.0, 0.0, 0.0
     for price, quantity, side in zip(lists[1], lists[2], lists[3], strict=True):
@@ -193,8 +193,8 @@ def imbalance_bars_in_python(lists: list[list[Any]]) -> int:
         if ticks > 1 and (abs(theta) > threshold or ticks >= cap):
             bars.append((opened, high, low, price, volume, theta))
             imbalance = 0.1 * (theta / ticks) + 0.9 * imbalance
-            size = min(max(0.1 * ticks + 0.9 * size, least), most)
-            threshold, cap = max(abs(size * imbalance), size**0.5), 10 * size
+            size = min(max(0.1 * ticks + 0.9 * size, initial / 2), initial * 2)
+            threshold, cap = max(abs(size * imbalance), size**0.5), 10 * min(size, initial)
             theta = ticks = 0
     return len(bars)
 
