@@ -1,6 +1,6 @@
 """A book that keeps itself in sync: the newest state of one symbol, and whether to trust it.
 
-    async with feed.live_book("BTCUSDT", depth=50) as book:
+    async with feed.live_book("BTCUSDT", depth=20) as book:
         while await book.changed():
             print(book.best_bid, book.best_ask, book.is_stale)
 
