@@ -132,7 +132,7 @@ def test_any_of_them_is_killed_and_every_bar_is_true_or_marked(
     marked = [row for row in rows if not row["is_whole"]]
     figure("heal_s", healing)
     figure("bars", f"{len(rows)}, of these {len(marked)} marked")
-    print(f"healed within {max(healing)} s; {len(rows)} bars, {len(marked)} marked, {bars.gaps()} gap records")
+    print(f"healed after {healing} s; {len(rows)} bars, {len(marked)} marked, {bars.gaps()} gap records")
     assert differences(rows, truth.bars("time", seconds=1)) == []
     assert len(holes(rows)) <= bars.gaps()
     assert len(marked) <= 2 * len(healing) + 2
