@@ -54,7 +54,10 @@ GROUPS: dict[str, list[tuple[list[str], list[str]]]] = {
         (["sinks.py"], ["--rows", "300000", "--rounds", "1"]),
         (["sinks_ingest.py"], ["--rounds", "1"]),
     ],
-    "redis": [(["redis_publish.py"], ["--messages", "30000", "--rounds", "1"])],
+    "redis": [
+        (["redis_publish.py"], ["--messages", "30000", "--rounds", "1"]),
+        (["redis_ingest.py"], ["--rounds", "1"]),
+    ],
     "soak": [(["soak.py"], ["--minutes", "2"])],
 }
 ALL = ("engine", "grpc", "latency", "memory", "system", "journal", "bars", "sinks", "redis", "soak")

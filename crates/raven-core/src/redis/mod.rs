@@ -220,6 +220,11 @@ impl Publications {
         !self.ready.is_empty() || self.listening.is_noted()
     }
 
+    /// Whether the last batch had no room for all there was.
+    pub fn has_backlog(&self) -> bool {
+        !self.ready.is_empty()
+    }
+
     /// Ask to be woken; false when there is something to take already. See [`Listening::may_sleep`].
     pub fn may_sleep(&self, waker: &Waker) -> bool {
         self.ready.is_empty() && self.listening.may_sleep(waker)
