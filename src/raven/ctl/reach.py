@@ -180,6 +180,7 @@ class Reach:
         return list(answer.collections)
 
     async def _call(self, target: Target, call: Callable[..., Awaitable[Any]]) -> Any:
+        await self._check_who_is_there(target)
         token = self.settings.server.token.get_secret_value()
         metadata = (("authorization", f"Bearer {token}"),) if token else ()
         async with self._channel(target) as channel:
@@ -188,6 +189,20 @@ class Reach:
                 return await call(stub, timeout=_CALL_S, metadata=metadata)
             except grpc.aio.AioRpcError as error:
                 raise await self._explained(target, error) from None
+
+    async def _check_who_is_there(self, target: Target) -> None:
+        """Raises: NetworkTimeout when another service has the port: `raven` and an aggregator share one by default."""
+        services = SERVICES.values()
+        others = [one for one in services if one is not target.service and port(one, self.settings) == target.port]
+        if target.service is None or not others:
+            return
+        asked, *rest = await self.look([target, *(self._target(one) for one in others)])
+        there = next((state.name for state in rest if state.is_up), None)
+        if not asked.is_up and there is not None:
+            raise NetworkTimeout(
+                f"{target.address} is {there}, not {target.name}: name that with --service, or start `{target.name}` "
+                f"on a port of its own (server.{target.service.port_key})"
+            )
 
     async def _explained(self, target: Target, error: grpc.aio.AioRpcError) -> RavenError:
         """Return what a person is told."""

@@ -53,6 +53,18 @@ def test_tables_of_the_six_services_fit_a_terminal(platform: Platform) -> None:
     assert max(len(line) for line in lines) <= 100
 
 
+def test_a_port_that_another_service_has_is_not_asked(platform: Platform, monkeypatch: pytest.MonkeyPatch) -> None:
+    server = platform.add("raven")
+    monkeypatch.setenv("RAVEN__SERVER__PORT_TIMEBAR", str(server.port))
+
+    code, said = platform.run("start", "--symbol", "BTCUSDT", "--service", "timebar")
+    asked_by_its_name = platform.run("start", "--symbol", "BTCUSDT", "--service", "raven")
+
+    assert (code, server.told) == (1, [("start", "BTCUSDT  0")])
+    assert f"127.0.0.1:{server.port} is raven, not raven_timebar" in said
+    assert asked_by_its_name[0] == 0
+
+
 def test_status_is_a_failure_when_a_service_is_not_well(platform: Platform) -> None:
     platform.add("binance_spot", status={"ready": {"books": "1 of 2 books are not in sync"}})
 
