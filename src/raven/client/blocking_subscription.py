@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Generator, Iterator, Sequence
 from contextlib import closing
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -14,12 +14,14 @@ from raven._core import Receiver
 from raven.client.decode import decode_frame
 from raven.client.outage import Outage
 from raven.client.records import Event, Reconnected
-from raven.client.request import Heard, Want
+from raven.client.request import DEFAULT_ROWS, DEFAULT_WAIT_S, Heard, Want
 from raven.client.settings import Settings
 from raven.client.subscription import PAUSE_S, REQUESTS_AT_ONCE, STREAM
-from raven.client.tables import DEFAULT_ROWS, DEFAULT_WAIT_S, Batch, make_batch
 from raven.proto.subscription_pb2 import SubscriptionRequest
 from raven.records import Kind
+
+if TYPE_CHECKING:
+    from raven.client.tables import Batch
 
 
 class BlockingSubscription:
@@ -227,6 +229,8 @@ class _Collecting:
 
     def take(self, wait_s: float) -> list[Batch]:
         """Wait for rows, then until they are many, or so long; return them."""
+        from raven.client.tables import make_batch  # noqa: PLC0415 - it loads Arrow
+
         with self._changed:
             self._changed.wait_for(lambda: self._receiver.rows or self._has_ended)
             self._changed.wait_for(lambda: self._receiver.rows >= self._rows or self._has_ended, wait_s)

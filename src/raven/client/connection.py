@@ -92,6 +92,7 @@ class Feed:
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._channel = settings.aio_channel()
+        self._closed = asyncio.Event()
 
     @property
     def client_id(self) -> str:
@@ -107,7 +108,8 @@ class Feed:
             raise unreachable(self._settings.address, f"tried for {self._settings.timeout_s:g} s") from None
 
     async def close(self) -> None:
-        """End every subscription and hang up."""
+        """End every subscription and hang up; iterations in other tasks end."""
+        self._closed.set()
         await self._channel.close(None)
 
     def subscribe(
@@ -152,7 +154,7 @@ class Feed:
             heartbeat_ms=heartbeat_ms,
             start=start,
         )
-        return Subscription(self._channel, self._settings, want, silence_s=3 * heartbeat_ms / 1000)
+        return Subscription(self._channel, self._settings, want, 3 * heartbeat_ms / 1000, self._closed)
 
     def live_book(
         self,

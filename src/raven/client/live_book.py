@@ -18,8 +18,6 @@ from contextlib import suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Self
 
-import pyarrow as pa
-
 from raven.client.blocking_subscription import BlockingSubscription
 from raven.client.records import Event, Gap, Level, OrderBook
 from raven.client.subscription import Subscription
@@ -29,6 +27,7 @@ from raven.records import Flags
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    import pyarrow as pa
 
 _UNTRUSTED = Flags.STALE | Flags.RESYNCING
 
@@ -120,6 +119,8 @@ class BookView:
 
     def to_arrow(self) -> pa.RecordBatch:
         """Return the levels as `side` (`bid`, `ask`), `level` (0 is the best), `price`, `quantity`."""
+        import pyarrow as pa  # noqa: PLC0415 - loads slowly, and only this needs it
+
         state = self.state
         rows = [
             (side, at, price, quantity)

@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import grpc.aio
@@ -15,11 +15,13 @@ from raven._core import Receiver
 from raven.client.decode import decode_frame
 from raven.client.outage import Outage
 from raven.client.records import Event, Reconnected
-from raven.client.request import Heard, Want
+from raven.client.request import DEFAULT_ROWS, DEFAULT_WAIT_S, Heard, Want
 from raven.client.settings import Settings
-from raven.client.tables import DEFAULT_ROWS, DEFAULT_WAIT_S, Batch, make_batch
 from raven.proto.subscription_pb2 import SubscriptionRequest
 from raven.records import Kind
+
+if TYPE_CHECKING:
+    from raven.client.tables import Batch
 
 END: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # the stubs lack it
 STREAM = "/raven.MarketDataService/StreamMarketData"
@@ -36,8 +38,11 @@ class Subscription:
     nothing piles up in memory.
     """
 
-    def __init__(self, channel: grpc.aio.Channel, settings: Settings, want: Want, silence_s: float) -> None:
+    def __init__(
+        self, channel: grpc.aio.Channel, settings: Settings, want: Want, silence_s: float, feed_closed: asyncio.Event
+    ) -> None:
         self._channel = channel
+        self._feed_closed = feed_closed
         self._settings = settings
         self._want = want
         self._silence_s = silence_s
@@ -98,7 +103,7 @@ class Subscription:
         ServerUnreachable.
         """
         outage = Outage(self._settings)
-        while True:
+        while not self._feed_closed.is_set():
             requests = self._want.requests(self._settings.client_id, [Heard(*row) for row in receiver.heard()])
             try:
                 async with aclosing(self._read(requests)) as messages:
@@ -110,7 +115,10 @@ class Subscription:
                 code, details = end.code, end.details
             finally:
                 self.is_connected = False
-            await asyncio.sleep(outage.lost(code, details))
+            if not self._feed_closed.is_set():
+                pause_s = outage.lost(code, details)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._feed_closed.wait(), pause_s)
 
     async def _read(self, requests: Sequence[SubscriptionRequest]) -> AsyncGenerator[bytes, None]:
         """Open the stream once and yield its frames.
@@ -134,10 +142,14 @@ class Subscription:
                     return
                 yield frame
         except asyncio.CancelledError:
-            # Our own watchdog cancels the call, which looks like a cancelled task but is none.
+            # Our own watchdog cancels the call, and so does the end of the feed, which looks like a cancelled task but
+            # is none.
             task = asyncio.current_task()
-            if not self._hung or (task is not None and task.cancelling()):
+            is_ours = self._hung or self._feed_closed.is_set()
+            if not is_ours or (task is not None and task.cancelling()):
                 raise
+            if self._feed_closed.is_set():
+                return
             raise _StreamEnded(
                 grpc.StatusCode.UNAVAILABLE, f"no sign of the server for {self._silence_s:g} s"
             ) from None
@@ -201,6 +213,8 @@ class _Collecting:
 
     def take(self) -> list[Batch]:
         """Take what waits."""
+        from raven.client.tables import make_batch  # noqa: PLC0415 - it loads Arrow
+
         taken = self._receiver.take()
         self.arrived.clear()
         self.full.clear()

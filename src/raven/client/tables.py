@@ -7,8 +7,10 @@ number give back up to 15 digits. For exact decimals read the journal (`raven.hi
 
 from __future__ import annotations
 
+from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 import pyarrow as pa
@@ -22,10 +24,6 @@ if TYPE_CHECKING:
     import polars
 
 BatchKind: TypeAlias = Literal["orderbook", "trades", "quotes", "candles", "funding_rates", "bars", "gaps"]
-
-DEFAULT_ROWS = 65_536
-DEFAULT_WAIT_S = 0.1
-"""Makes batches of a thousand rows at 10,000 events/s, and is what a chart or a model notices of the wait."""
 
 _NS = pa.timestamp("ns", tz="UTC")
 _MS = pa.timestamp("ms", tz="UTC")
@@ -114,7 +112,6 @@ _NAMES: dict[Kind, BatchKind] = {
     Kind.GAP: "gaps",
     Kind.BAR: "bars",
 }
-_SIDES = pa.array(["buy", "sell"])
 _TEXTS: dict[str, dict[int, str]] = {
     "data_type": {int(one): one.name.lower() for one in DataType},
     "reason": {int(one): one.name.lower() for one in GapReason},
@@ -165,7 +162,7 @@ class Batch:
 
 def make_batch(kind: Kind, rows: int, buffers: Sequence[bytes], names: Sequence[str]) -> Batch:
     """Make a batch of what `Receiver.take` handed out; wide columns are not copied."""
-    known = pa.array(names, pa.string())
+    known = _strings(names)
     columns = [*_HEAD, *_BODIES.get(kind, ())]
     arrays = {
         name: _array(name, type_, rows, buffer, known)
@@ -191,10 +188,10 @@ def _array(name: str, type_: pa.DataType, rows: int, buffer: bytes, known: pa.Ar
         return pa.DictionaryArray.from_arrays(pa.Array.from_buffers(pa.int32(), rows, [None, wrapped]), known)
     if type_ is _SIDE:
         indices = pa.Array.from_buffers(_I64, rows, [None, wrapped]).cast(pa.int8())
-        return pa.DictionaryArray.from_arrays(indices, _SIDES)
+        return pa.DictionaryArray.from_arrays(indices, _strings(("buy", "sell")))
     if type_ is _TEXT:
         numbers = pa.Array.from_buffers(_I64, rows, [None, wrapped]).to_pylist()
-        return pa.array([_TEXTS[name].get(number, str(number)) for number in numbers], _TEXT)
+        return _strings([_TEXTS[name].get(number, str(number)) for number in numbers])
     if type_ is _FLAG:
         return pa.Array.from_buffers(_I64, rows, [None, wrapped]).cast(_FLAG)
     return pa.Array.from_buffers(type_, rows, [None, wrapped])
@@ -203,3 +200,11 @@ def _array(name: str, type_: pa.DataType, rows: int, buffer: bytes, known: pa.Ar
 def _levels(rows: int, offsets: bytes, values: bytes) -> pa.Array:
     flat = pa.Array.from_buffers(_F64, len(values) // 8, [None, pa.py_buffer(values)])
     return pa.Array.from_buffers(_LEVELS, rows, [None, pa.py_buffer(offsets)], children=[flat])
+
+
+def _strings(texts: Sequence[str]) -> pa.Array:
+    """Return an array of texts. (`pyarrow.array` would load pandas, for half a second, if that is installed.)"""
+    encoded = [text.encode() for text in texts]
+    offsets = array("i", [0, *accumulate(map(len, encoded))])
+    buffers = [None, pa.py_buffer(offsets), pa.py_buffer(b"".join(encoded))]
+    return pa.Array.from_buffers(pa.string(), len(encoded), buffers)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -137,3 +139,118 @@ async def test_books_go_on_with_the_newest_state(scene: Scene) -> None:
     assert {type(event) for event in seen} == {OrderBook, Reconnected}
     assert [book.best_bid for book in books] == [(100.0, 5.0), (100.0, 9.0)]
     assert books[0].sequence + 1 == books[1].sequence
+
+
+class Cable:
+    """A connection that a test can cut: what a client sends to `port` goes to the server, and back."""
+
+    def __init__(self, server_port: int) -> None:
+        self._server_port = server_port
+        self._ends: list[asyncio.StreamWriter] = []
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._listening: asyncio.Server | None = None
+        self.port = 0
+
+    async def plug_in(self) -> None:
+        """Listen, on the same port as before."""
+        self._listening = await asyncio.start_server(self._connect, "127.0.0.1", self.port)
+        self.port = self._listening.sockets[0].getsockname()[1]
+
+    def cut(self) -> None:
+        """Break every connection without a word, and take no new one."""
+        if self._listening is not None:
+            self._listening.close()
+        for end in self._ends:
+            end.transport.abort()
+        self._ends.clear()
+
+    async def _connect(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        server_reader, server_writer = await asyncio.open_connection("127.0.0.1", self._server_port)
+        self._ends += [writer, server_writer]
+        for source, sink in ((reader, server_writer), (server_reader, writer)):
+            task = asyncio.create_task(self._carry(source, sink))
+            self._tasks.add(task)
+            task.add_done_callback(self._tasks.discard)
+
+    @staticmethod
+    async def _carry(source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        with suppress(ConnectionError):
+            while data := await source.read(65_536):
+                sink.write(data)
+                await sink.drain()
+        sink.close()
+
+
+@pytest.mark.parametrize("face", ["async", "blocking"])
+async def test_a_cable_that_is_cut_loses_nothing_and_doubles_nothing(scene: Scene, face: str) -> None:
+    cable = Cable(scene.port)
+    await cable.plug_in()
+    seen: list[Any] = []
+    last = 3_000
+
+    def is_done() -> bool:
+        return isinstance(seen[-1], Trade) and seen[-1].trade_id == str(last)
+
+    def blocking() -> None:
+        with raven.connect(f"127.0.0.1:{cable.port}") as feed:
+            for event in feed.subscribe("BTCUSDT", "trades"):
+                seen.append(event)
+                if is_done():
+                    return
+
+    async def on_loop() -> None:
+        async with raven.connect(f"127.0.0.1:{cable.port}") as feed:
+            async for event in feed.subscribe("BTCUSDT", "trades"):
+                seen.append(event)
+                if is_done():
+                    return
+
+    running = asyncio.create_task(asyncio.to_thread(blocking) if face == "blocking" else on_loop())
+    await scene.subscribed("BTCUSDT")
+    for trade_id in range(1, last + 1):
+        scene.market.trade("BTCUSDT", trade_id)
+        if trade_id in (1_000, 2_000):
+            await scene.until(lambda: bool(seen) and isinstance(seen[-1], Trade))
+            cable.cut()
+            await cable.plug_in()
+        elif trade_id % 50 == 0:
+            await asyncio.sleep(0)
+    await running
+    cable.cut()
+
+    assert [int(event.trade_id) for event in seen if isinstance(event, Trade)] == list(range(1, last + 1))
+    assert {type(event) for event in seen} == {Trade, Reconnected}
+
+
+async def test_a_past_that_is_cut_off_is_whole_in_the_end_and_comes_once(make_scene: MakeScene, tmp_path: Path) -> None:
+    scene: Scene = await make_scene(journal=tmp_path)
+    for trade_id in range(1, 5_001):
+        scene.market.trade("BTCUSDT", trade_id)
+    assert scene.journal is not None
+    await asyncio.to_thread(scene.journal.commit_now)
+
+    seen: list[int] = []
+    async with raven.connect(scene.address) as feed:
+        async for event in feed.subscribe("BTCUSDT", "trades", start=0):
+            if isinstance(event, Reconnected):
+                continue
+            assert isinstance(event, Trade), event
+            seen.append(int(event.trade_id))
+            if len(seen) in (1_000, 3_000):
+                kill_connections(scene)
+            if len(seen) == 5_000:
+                scene.market.trade("BTCUSDT", 5_001)
+            if len(seen) == 5_001:
+                break
+
+    assert seen == list(range(1, 5_002))
+
+
+async def test_a_live_book_goes_on_when_the_connection_was_cut(scene: Scene) -> None:
+    async with raven.connect(scene.address) as feed, feed.live_book("BOOKUSDT", depth=20) as book:
+        assert not book.is_stale
+        kill_connections(scene)
+        await scene.until(lambda: book.stale_reason == "the server is away")
+        scene.market.move_book(quantity=8)
+        await scene.until(lambda: not book.is_stale)
+        assert book.best_bid == (100.0, 8.0)

@@ -350,3 +350,19 @@ async def test_arguments_that_mean_nothing_are_refused_at_once(
     async with raven.connect(server.address) as feed:
         with pytest.raises(ConfigurationError, match=says):
             feed.subscribe(symbols, types=types)
+
+
+async def test_when_the_feed_is_closed_iterations_in_other_tasks_end(server: ScriptedServer) -> None:
+    server.plays(trade(1))
+    server.plays(trade(1))
+    server.plays(trade(1), ends=(grpc.StatusCode.UNAVAILABLE, "gone"))
+    server.acts.append(server.acts[0])
+
+    async with raven.connect(server.address) as feed:
+        events = asyncio.create_task(take(feed.subscribe("BTCUSDT"), 100))
+        batches = asyncio.create_task(take(feed.subscribe("BTCUSDT").batches(wait_s=3600), 100))
+        away = asyncio.create_task(take(feed.subscribe("BTCUSDT"), 100))
+        await server.until(lambda: len(server.asked) >= 3)
+        await server.until(lambda: server.open == len(server.asked) - 1)
+
+    assert [len(taken) for taken in await asyncio.gather(events, batches, away)] == [1, 1, 1]
