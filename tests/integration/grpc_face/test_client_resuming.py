@@ -1,4 +1,4 @@
-"""The Python client and a real server: connections that are killed, and a server that is started again."""
+"""The Python client and a real server (fault S3): connections that are killed, and a server that is started again."""
 
 from __future__ import annotations
 
@@ -16,6 +16,8 @@ from raven.client import Gap, OrderBook, Reconnected, Trade
 from raven.topics import DataType
 
 from .conftest import MakeScene, Scene
+
+pytestmark = pytest.mark.fault("S3")
 
 UNAVAILABLE = 14
 
