@@ -346,6 +346,9 @@ class RedisFeed:
         of the topic is counted in one of the first five, or on its way. See `crates/raven-core/src/redis/mod.rs`.
         """
     @property
+    def refusals(self) -> int:
+        """How many commands Redis has refused."""
+    @property
     def last_refusal(self) -> str:
         """What Redis said when it last refused a command."""
 

@@ -144,6 +144,36 @@ async def test_a_redis_that_is_away_at_the_start_is_found_later(server: RedisSer
         assert (await scene.settled()).published == 100
 
 
+async def test_a_redis_that_goes_while_nothing_happens_is_noticed(server: RedisServer) -> None:
+    async with Scene(server) as scene:
+        scene.trade()
+        await scene.settled()
+        await asyncio.to_thread(server.kill)
+        await until(lambda: scene.publisher.trouble)
+        assert scene.counts().unconfirmed == 0
+
+
+async def test_one_that_greets_and_then_does_not_answer_is_not_back(server: RedisServer) -> None:
+    async with Scene(server, timeout_s=0.1, max_age_s=0) as scene:
+        scene.trade()
+        await scene.settled()
+        with server.client() as client:
+            client.execute_command("CLIENT", "PAUSE", 60_000, "WRITE")
+            scene.trade()
+            await until(lambda: scene.publisher.breaker.state is BreakerState.OPEN)
+            states = set()
+
+            def is_tried_again() -> bool:
+                scene.trade()
+                states.add(scene.publisher.breaker.state)
+                return len(client.client_list()) > 1 and scene.counts().unconfirmed > 10
+
+            await until(is_tried_again)
+            assert BreakerState.CLOSED not in states
+            client.execute_command("CLIENT", "UNPAUSE")
+        await until(lambda: scene.publisher.trouble == "")
+
+
 async def test_a_full_redis_still_passes_messages_on_and_its_refusals_are_counted(
     server: RedisServer, figure: Figure
 ) -> None:

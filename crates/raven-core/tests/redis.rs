@@ -205,7 +205,7 @@ fn every_command_is_confirmed_refused_or_given_up() {
     assert_eq!(feed.abandon(), 1);
 
     let expected = Counts { published: 1, refused: 1, unconfirmed: 1, keys_refused: 1, ..Counts::default() };
-    assert_eq!((counts(&feed), feed.last_refusal()), (expected, "NOPERM no"));
+    assert_eq!((counts(&feed), feed.refusals(), feed.last_refusal()), (expected, 2, "NOPERM no"));
     // A new connection begins anew: nothing is left of the reply that was cut.
     trade(&mut trades, 4, 1);
     assert_eq!(sequences(&commands(&mut feed, 1)), [4]);

@@ -126,6 +126,11 @@ impl RedisFeed {
     }
 
     #[getter]
+    fn refusals(&self, py: Python<'_>) -> u64 {
+        py.detach(|| self.lock().refusals())
+    }
+
+    #[getter]
     fn last_refusal(&self, py: Python<'_>) -> String {
         py.detach(|| self.lock().last_refusal().to_owned())
     }

@@ -205,12 +205,13 @@ class RedisPublisher:
                 self._stopping.wait(min(max(self.breaker.wait_s(), 0.001), _LOOK_S))
                 return
             self.connect()
-            self.breaker.succeeded()
             log.info("connected", url=self._where)
         elif not self._feed.wait(_LOOK_S):
             self._connection.check_health()
             return
         self.publish_pending()
+        # Not before: one that greets and then does not answer is not back.
+        self.breaker.succeeded()
 
     def _lose(self, error: Exception) -> None:
         unconfirmed = self.disconnect()
@@ -223,7 +224,7 @@ class RedisPublisher:
         )  # fmt: skip
 
     def _note_refusals(self) -> None:
-        refused = sum(row[5] + row[9] for row in self._feed.channels())
+        refused = self._feed.refusals
         if refused > self._refused:
             log.warning("refused by Redis", commands=refused - self._refused, reason=self._feed.last_refusal, every_s=5)
             self._refused_at = self._clock.monotonic()

@@ -16,7 +16,6 @@ from tests.servers.process import free_port
 from tests.servers.redis import RedisServer, require_redis
 
 from raven._core import Hub
-from raven.errors import ConfigurationError
 from raven.serve.redis import RedisPlan, RedisPublisher
 
 
@@ -202,11 +201,6 @@ async def test_whoever_is_no_redis_is_told_apart() -> None:
         await publisher.stop()
         answering.cancel()
         listener.close()
-
-
-def test_a_url_of_something_else_is_a_configuration_error() -> None:
-    with pytest.raises(ConfigurationError, match=r"redis\.url http://:\*+@localhost"):
-        RedisPublisher(Hub(), RedisPlan("http://:secret@localhost"))
 
 
 def test_the_attribute_that_bulk_reads_need_is_there(redis_server: RedisServer) -> None:

@@ -108,6 +108,7 @@ def test_no_secret_is_ever_printed(tmp_path: Path) -> None:
         ("redis://localhost:6379", "redis://localhost:6379"),
         ("redis://:pw@localhost", "redis://:********@localhost"),
         ("http://h/?token=abc&x=1", "http://h/?token=********&x=1"),
+        ("rediss://h?ssl_password=abc&db=1", "rediss://h?ssl_password=********&db=1"),
         ("nats://user:p:w@h:4222", "nats://user:********@h:4222"),
     ],
 )

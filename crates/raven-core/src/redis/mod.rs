@@ -118,6 +118,7 @@ pub struct Publications {
     ready: VecDeque<usize>,
     in_flight: VecDeque<(u32, Purpose)>,
     replies: Replies,
+    refusals: u64,
     last_refusal: String,
     slots: Vec<usize>,
     payload: Vec<u8>,
@@ -138,6 +139,7 @@ impl Publications {
             ready: VecDeque::new(),
             in_flight: VecDeque::new(),
             replies: Replies::default(),
+            refusals: 0,
             last_refusal: String::new(),
             slots: Vec::new(),
             payload: Vec::new(),
@@ -277,7 +279,7 @@ impl Publications {
     /// # Errors
     /// [`NotAReply`]: the connection is of no use any more, see [`Publications::abandon`].
     pub fn confirm(&mut self, replies: &[u8]) -> Result<usize, NotAReply> {
-        let Self { in_flight, channels, last_refusal, replies: parser, .. } = self;
+        let Self { in_flight, channels, refusals, last_refusal, replies: parser, .. } = self;
         let mut unasked = 0;
         parser.take(replies, |reply| {
             let Some((index, purpose)) = in_flight.pop_front() else {
@@ -292,6 +294,7 @@ impl Publications {
                 (Purpose::Key, Reply::Refused(_)) => counts.keys_refused += 1,
             }
             if let Reply::Refused(reason) = reply {
+                *refusals += 1;
                 *last_refusal = reason;
             }
         })?;
@@ -317,6 +320,11 @@ impl Publications {
     /// Every channel there was.
     pub fn channels(&self) -> &[Channel] {
         &self.channels
+    }
+
+    /// How many commands Redis has refused.
+    pub fn refusals(&self) -> u64 {
+        self.refusals
     }
 
     /// What Redis said when it last refused a command; empty when it never did.

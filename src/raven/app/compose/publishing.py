@@ -10,6 +10,7 @@ from raven.app.lifecycle import Lifecycle
 from raven.config import Settings
 from raven.observe import Health, Status
 from raven.observe.publishing import RedisCollector
+from raven.registry import VENUES, load
 
 if TYPE_CHECKING:
     from raven.serve.redis import RedisPublisher
@@ -53,6 +54,9 @@ def _redis(hub: Hub, settings: Settings) -> RedisPublisher | None:
     from raven.serve.redis import RedisPlan, RedisPublisher  # noqa: PLC0415 - the driver is an extra
 
     venues = settings.feeds.venues
+    if chosen.venue:
+        # With a typing error in it nobody would have the names that subscribers know.
+        load(VENUES, chosen.venue, "venue (redis.venue)")
     return RedisPublisher(
         hub,
         RedisPlan(
