@@ -1,7 +1,11 @@
 //! What Redis is sent of a hub, and that every event ends in exactly one counter.
 
+use proptest::prelude::*;
+use raven_core::encode::to_double;
 use raven_core::hub::{Hub, Publisher, TopicKey};
 use raven_core::record::{data_type, flags, gap, Header, Kind};
+use raven_core::redis::payload::put_number;
+use raven_core::redis::replies::Replies;
 use raven_core::redis::{Channel, Counts, Options, Publications};
 
 const VENUE: &str = "binance_futures";
@@ -257,4 +261,33 @@ fn a_batch_has_about_the_size_that_was_asked_for_and_the_rest_comes_next() {
     feed.take(1, usize::MAX, &mut rest);
     assert!(!small.is_empty() && 2 * small.len() < rest.len(), "{} and {} bytes", small.len(), rest.len());
     assert_eq!(feed.abandon(), 1_000);
+}
+
+proptest! {
+    #[test]
+    fn a_number_is_the_decimal_itself_whoever_reads_it(mantissa: i64, scale in 0_u8..=19) {
+        let mut out = Vec::new();
+        put_number(&mut out, mantissa, scale);
+        let text = String::from_utf8(out).expect("digits");
+
+        prop_assert_eq!(text.parse::<f64>().expect("a number"), to_double(mantissa, scale));
+        let (whole, fraction) = text.split_once('.').expect("a decimal point");
+        let digits = format!("{whole}{fraction:0<width$}", width = scale as usize);
+        let exact = if scale == 0 { i128::from(mantissa) * 10 } else { i128::from(mantissa) };
+        prop_assert_eq!(digits.parse::<i128>().expect("digits"), exact, "{}", text);
+        prop_assert!(fraction.len() == 1 || !fraction.ends_with('0'));
+        prop_assert!(whole.trim_start_matches('-') == "0" || !whole.trim_start_matches('-').starts_with('0'));
+    }
+
+    #[test]
+    fn whatever_a_server_answers_is_taken_or_refused(pieces: Vec<Vec<u8>>) {
+        let (mut replies, mut count) = (Replies::default(), 0_usize);
+        let bytes: usize = pieces.iter().map(Vec::len).sum();
+        for piece in pieces {
+            if replies.take(&piece, |_| count += 1).is_err() {
+                break;
+            }
+        }
+        prop_assert!(count <= bytes);
+    }
 }
