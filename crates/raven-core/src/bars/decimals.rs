@@ -72,29 +72,46 @@ fn are_decimals(values: &[f64], power: f64) -> bool {
 /// # Errors
 /// The row of the first text that is neither.
 pub fn of_sides(offsets: &[i32], text: &[u8]) -> Result<Vec<u8>, usize> {
-    let mut sells = Vec::with_capacity(offsets.len());
-    for (row, ends) in offsets.windows(2).enumerate() {
-        let side = usize::try_from(ends[0]).ok().zip(usize::try_from(ends[1]).ok());
-        let (from, to) = side.filter(|(from, to)| from <= to && *to <= text.len()).ok_or(row)?;
-        // The side of a trade is what no predictor guesses: both words are compared, and neither is jumped to.
-        let is_sell = match text.get(from..from + 4) {
-            Some(word) => {
-                let word = u32::from_le_bytes([word[0], word[1], word[2], word[3]]) | LOWER_CASE;
-                let is_buy = (to - from == 3) & (word & 0xff_ffff == BUY & 0xff_ffff);
-                let is_sell = (to - from == 4) & (word == SELL);
-                (is_buy | is_sell).then_some(is_sell)
-            }
-            // Too near the end for four bytes.
-            None => text[from..to].eq_ignore_ascii_case(b"buy").then_some(false),
-        };
-        sells.push(u8::from(is_sell.ok_or(row)?));
+    let rows = || offsets.windows(2).map(|ends| side(ends[0], ends[1], text));
+    let mut wrong = 0;
+    let sells = rows().map(|(sell, differs)| {
+        wrong |= differs;
+        sell as u8
+    });
+    let sells = sells.collect();
+    match wrong {
+        0 => Ok(sells),
+        _ => Err(rows().position(|(_, differs)| differs != 0).unwrap_or(0)),
     }
-    Ok(sells)
 }
 
+/// 1 for `sell` and 0 for `buy`, and what a text differs by from that. Without a branch: the side of a trade is what no
+/// predictor guesses.
+#[inline(always)]
+fn side(from: i32, to: i32, text: &[u8]) -> (u32, u32) {
+    let at = from as usize;
+    let word = match text.get(at..at.wrapping_add(4)) {
+        Some(word) => u32::from_le_bytes([word[0], word[1], word[2], word[3]]),
+        None => last_word(text.get(at..).unwrap_or_default()),
+    };
+    // Three letters are to be `buy`, four `sell`.
+    let sell = to.wrapping_sub(from).wrapping_sub(3) as u32;
+    let mask = THREE_LETTERS | 0xff00_0000_u32.wrapping_mul(sell);
+    let wanted = BUY ^ (BUY ^ SELL).wrapping_mul(sell);
+    let is_behind_the_end = u32::from(to as usize > text.len());
+    (sell & 1, (((word | LOWER_CASE) & mask) ^ wanted) | (sell >> 1) | is_behind_the_end)
+}
+
+/// The bytes of a text that ends before the fourth.
+#[cold]
+fn last_word(rest: &[u8]) -> u32 {
+    rest.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte))
+}
+
+const THREE_LETTERS: u32 = 0xff_ffff;
 /// The bit that makes an ASCII letter lower case, in four bytes.
 const LOWER_CASE: u32 = 0x2020_2020;
-const BUY: u32 = u32::from_le_bytes(*b"buy ");
+const BUY: u32 = u32::from_le_bytes(*b"buy\0");
 const SELL: u32 = u32::from_le_bytes(*b"sell");
 
 /// Find the decimals of 128-bit integers (little-endian) with a scale; `None` when they do not fit 64 bits.
