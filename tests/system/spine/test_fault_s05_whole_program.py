@@ -37,6 +37,13 @@ async def is_redis(http: str, status: str) -> bool:
     return bool(components["redis"]["status"] == status)
 
 
+async def dropped(http: str) -> float:
+    """Return how many trades Redis did not get because they became too old."""
+    lines = (await asked(f"{http}/metrics")).splitlines()
+    wanted = ("raven_redis_lost_messages_total", 'symbol="BTCUSDT"', 'type="trade"', 'reason="dropped"')
+    return sum(float(line.split()[-1]) for line in lines if all(part in line for part in wanted))
+
+
 async def until_redis(http: str, status: str) -> None:
     async with asyncio.timeout(60):
         while not await is_redis(http, status):  # noqa: ASYNC110
@@ -68,6 +75,9 @@ async def test_clients_of_grpc_have_every_trade_while_redis_hangs(
             await until(lambda: len(trades) > before + 20)
             assert (await asked(f"{server.http}/ready"))["status"] == "ready"
             health = await asked(f"{server.http}/health")
+            async with asyncio.timeout(60):
+                while not await dropped(server.http):  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
             redis_server.resume()
             await until_redis(server.http, "healthy")
             heard = len(subscriber.sequences())
