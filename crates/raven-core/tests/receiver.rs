@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use raven_core::decode::table::Table;
 use raven_core::encode::Encoder;
 use raven_core::receiver::Receiver;
-use raven_core::record::{data_type, flags, Header, Kind, HEADER_WORDS};
+use raven_core::record::{data_type, flags, GapReason, Header, Kind, HEADER_WORDS};
 
 fn header(kind: Kind, sequence: u64, flags: u32) -> Header {
     Header {
@@ -24,7 +24,8 @@ fn header(kind: Kind, sequence: u64, flags: u32) -> Header {
 
 /// A message as a server sends it.
 fn message(header: &Header, body: &[u64]) -> Vec<u8> {
-    let data_type = if header.kind == Kind::Book { data_type::ORDERBOOK } else { data_type::TRADES };
+    let data_type =
+        if matches!(header.kind, Kind::Book | Kind::Gap) { data_type::ORDERBOOK } else { data_type::TRADES };
     let mut words = header.to_words(HEADER_WORDS + body.len()).to_vec();
     words.extend(body);
     let mut out = Vec::new();
@@ -80,6 +81,18 @@ fn what_came_before_is_left_out_and_a_hole_is_a_row_of_the_gaps() {
     assert_eq!((gap.heads[0].recv_ns, gap.body[0][0], gap.body[1][0]), (77, data_type::TRADES as u64, 3));
     let heard = receiver.heard();
     assert_eq!((heard.len(), heard[0].position.sequence, heard[0].position.recv_ns), (1, 6, 1_006));
+}
+
+#[test]
+fn a_mark_of_a_book_belongs_to_the_book() {
+    // Its data type is 0, which is not on the wire.
+    let mut receiver = Receiver::new(false);
+    receiver.collect(5, &message(&header(Kind::Book, 1, 0), &[0, 10_000, 1_000, 9_950, 2_000, 10_100, 500]));
+    let mark = Header { recv_ns: 9_000, ..header(Kind::Gap, 4, flags::AFTER_GAP) };
+    receiver.collect(5, &message(&mark, &[data_type::ORDERBOOK as u64, 3, 0, 0, GapReason::SlowReader as u64, 1]));
+    let heard = receiver.heard();
+    assert_eq!((heard.len(), heard[0].data_type, heard[0].position.sequence), (1, data_type::ORDERBOOK, 4));
+    assert_eq!(receiver.take()[1].1.body[0], [data_type::ORDERBOOK as u64]);
 }
 
 #[test]

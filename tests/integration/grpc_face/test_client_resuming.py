@@ -126,6 +126,26 @@ async def test_a_server_that_is_started_again_begins_anew_and_says_so(make_scene
     assert (seen[2].reason, seen[2].count) == ("upstream", 0)
 
 
+async def test_books_and_their_gaps_of_a_server_that_is_started_again(make_scene: MakeScene) -> None:
+    first = await make_scene()
+    async with raven.connect(first.address) as feed:
+        events = aiter(feed.subscribe("BOOKUSDT", "orderbook", heartbeat_ms=0))
+        seen = [await anext(events)]
+        first.market.move_book()
+        seen.append(await anext(events))
+        await first.face.drain(1.0)
+        second = await make_scene(listen_port=first.port)
+        seen += [await anext(events) for _ in range(3)]
+        # The marks and positions of a book are of the book: it can be taken up once more.
+        kill_connections(second)
+        second.market.move_book(quantity=9)
+        while not isinstance(seen[-1], OrderBook) or seen[-1].best_bid != (100.0, 9.0):
+            seen.append(await anext(events))
+
+    assert [type(event) for event in seen[:5]] == [OrderBook, OrderBook, Reconnected, Gap, OrderBook]
+    assert (seen[3].data_type, seen[3].reason, seen[3].repaired) == (DataType.ORDERBOOK, "upstream", True)
+
+
 async def test_books_go_on_with_the_newest_state(scene: Scene) -> None:
     async with raven.connect(scene.address) as feed:
         events = aiter(feed.subscribe("BOOKUSDT", "orderbook", depth=3))

@@ -132,7 +132,8 @@ impl Decoder {
             2 => (Kind::Trade, data_type::TRADES),
             3 => (Kind::Candle, data_type::CANDLES_1M),
             4 => (Kind::Funding, data_type::FUNDING_RATES),
-            100 => (Kind::Gap, -1),
+            // A data type of 0 is not on the wire.
+            100 => (Kind::Gap, data_type::ORDERBOOK),
             105 => (Kind::Quote, data_type::QUOTES),
             _ => return Ok(None),
         };
