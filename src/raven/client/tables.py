@@ -185,13 +185,16 @@ def make_batch(kind: Kind, rows: int, buffers: Sequence[bytes], names: Sequence[
 def _array(name: str, type_: pa.DataType, rows: int, buffer: bytes, known: pa.Array) -> pa.Array:
     wrapped = pa.py_buffer(buffer)
     if type_ is _NAME:
-        return pa.DictionaryArray.from_arrays(pa.Array.from_buffers(pa.int32(), rows, [None, wrapped]), known)
+        # Columns of the body have 64 bits per row.
+        width = _I64 if name == "interval" else pa.int32()
+        numbers = pa.Array.from_buffers(width, rows, [None, wrapped]).cast(pa.int32())
+        return pa.DictionaryArray.from_arrays(numbers, known)
     if type_ is _SIDE:
         indices = pa.Array.from_buffers(_I64, rows, [None, wrapped]).cast(pa.int8())
         return pa.DictionaryArray.from_arrays(indices, _strings(("buy", "sell")))
     if type_ is _TEXT:
-        numbers = pa.Array.from_buffers(_I64, rows, [None, wrapped]).to_pylist()
-        return _strings([_TEXTS[name].get(number, str(number)) for number in numbers])
+        values = pa.Array.from_buffers(_I64, rows, [None, wrapped]).to_pylist()
+        return _strings([_TEXTS[name].get(value, str(value)) for value in values])
     if type_ is _FLAG:
         return pa.Array.from_buffers(_I64, rows, [None, wrapped]).cast(_FLAG)
     return pa.Array.from_buffers(type_, rows, [None, wrapped])

@@ -7,13 +7,14 @@ from typing import Any
 import pyarrow as pa
 import pytest
 
-from raven._core import Hub, LiveBars
+from raven._core import Hub, LiveBars, Receiver
 from raven.bars import BAR_KINDS, bar_spec, build
 from raven.client import Bar, Candle
 from raven.client.decode import decode
+from raven.client.tables import make_batch
 from raven.proto.market_data_pb2 import Candle as CandleBody
 from raven.proto.market_data_pb2 import MarketDataMessage
-from raven.records import BarWord, Flags
+from raven.records import BarWord, Flags, Kind
 from raven.topics import DataType
 
 START_MS = 1_700_000_000_000
@@ -156,3 +157,29 @@ def test_a_printed_bar_is_short_and_says_what_it_lacks() -> None:
         str(first) == "Bar(BTCUSDT tick_5 61000.0 61000.5 61000.0 61000.5, volume 0.018, incomplete, 1 trades missing)"
     )
     assert str(second) == "Bar(BTCUSDT tick_5 61000.6 61000.6 61000.0 61000.3, volume 0.045)"
+
+
+@pytest.mark.parametrize("kind", BAR_KINDS)
+def test_a_batch_of_bars_has_the_same_numbers_as_the_records(kind: str) -> None:
+    messages = sent(kind, PARAMETERS[kind], rows())
+    receiver = Receiver()
+    for message in messages:
+        receiver.collect(1, message.SerializeToString())
+
+    ((taken, count, buffers),) = receiver.take()
+    batch = make_batch(Kind(taken), count, buffers, receiver.names())
+
+    bars = [event for message in messages for event in decode(message)]
+    assert (batch.kind, len(batch)) == ("bars", len(bars))
+    same = (
+        *("open", "high", "low", "close", "volume", "buy_volume", "sell_volume", "quote_volume", "theta", "threshold"),
+        *("first_trade_id", "last_trade_id", "interval", "part", "complete", "warming_up", "gap_count", "revision"),
+        *("sequence", "flags", "symbol", "venue"),
+    )
+    for bar, row in zip(bars, batch.records.to_pylist(), strict=True):
+        assert isinstance(bar, Bar)
+        assert {name: row[name] for name in same} == {name: getattr(bar, name) for name in same}
+        assert (row["buy_ticks"], row["sell_ticks"]) == (bar.buy_ticks, bar.sell_ticks)
+    times = batch.records.column("open_time").cast(pa.int64()).to_pylist()
+    assert times == [bar.open_time_ms for bar in bars if isinstance(bar, Bar)]
+    assert [topic[2] for topic in receiver.heard()] == [bar_spec(kind, **PARAMETERS[kind]).data_type]
