@@ -11,26 +11,10 @@ from typing import Final, Self, final
 from typing_extensions import Buffer
 
 __all__ = [
-    "BUFFERED",
-    "EVENTS_PENDING",
-    "IGNORED",
-    "PUBLISHED",
-    "REJECTED",
-    "REJECT_EXPLANATIONS",
-    "REJECT_REASONS",
-    "Call",
-    "Collector",
-    "Encoded",
-    "Engine",
-    "GrpcServer",
-    "Hub",
-    "Inlet",
-    "Reader",
-    "Record",
-    "RedisFeed",
-    "Tap",
-    "Writer",
-    "__version__",
+    "BUFFERED", "EVENTS_PENDING", "IGNORED", "PUBLISHED", "REJECTED", "REJECT_EXPLANATIONS", "REJECT_REASONS",
+    "BarBuilder", "BarSpec", "Call", "Collector", "Encoded", "Engine", "GrpcServer", "Hub", "Inlet", "LiveBars",
+    "Reader", "Receiver", "Record", "RedisFeed", "SharedMemory", "SharedReader", "SharedTopic", "Tap", "Writer",
+    "__version__", "decimals_of_wide", "scale_of_doubles", "scale_that_fits", "sides_of_texts",
 ]
 __version__: Final[str]
 
@@ -55,7 +39,8 @@ REJECT_EXPLANATIONS: Final[list[str]]
 class Hub:
     """Every topic of this process: rings with their readers. Shared by the engine, the gRPC server and Python readers."""
 
-    def __new__(cls) -> Self: ...
+    def __new__(cls, memory: SharedMemory | None = None) -> Self:
+        """`memory`: where rings are made, so that other processes can read them; without, or when it is full: the heap."""
     def topics(self) -> list[tuple[int, str, str, int, int, int]]:
         """List every topic as `(topic_id, venue, symbol, data_type, depth, readers)`; depth is 0 for anything but books."""
     def find(self, venue: str, symbol: str, data_type: int, depth: int = 0) -> int | None:
@@ -182,7 +167,7 @@ class Receiver:
         """Collect what a frame says; what is missing is a row of the gaps. Return how many rows wait."""
     @property
     def rows(self) -> int:
-        """Rows that wait."""
+        """Rows that wait; a book counts for more, by its levels."""
     def take(self) -> list[tuple[int, int, list[bytes]]]:
         """Take `(kind, rows, columns)` of every kind that has rows; `raven.client.tables` names the columns."""
     def names(self) -> list[str]:
@@ -351,6 +336,66 @@ class RedisFeed:
     @property
     def last_refusal(self) -> str:
         """What Redis said when it last refused a command."""
+
+@final
+class SharedMemory:
+    """A file in `/dev/shm` that a hub of this process makes its rings in; see docs/reference/shm.md."""
+
+    def __new__(cls, name: str, max_bytes: int, now_ns: int) -> Self:
+        """Make the file; `max_bytes` are taken as topics come. What a dead writer left under the name is cleaned first.
+
+        Raises: ValueError when a living process writes it or the name or size cannot be, OSError for what the system refuses.
+        """
+    @property
+    def path(self) -> str: ...
+    def beat(self, now_ns: int) -> None:
+        """Say to readers that this process runs."""
+    def usage(self) -> tuple[int, int, int, str]:
+        """Return `(topics, bytes, refused, trouble)`: what is in it, how many rings found no room so far, why the last did not."""
+    def close(self) -> None:
+        """Take the name away and tell readers. Rings in it live on for this process."""
+
+@final
+class SharedReader:
+    """Another process's rings, mapped for reading only. `raven.shm.Reader` is the face of it."""
+
+    def __new__(cls, name: str) -> Self:
+        """Open the file. Raises: FileNotFoundError when there is none, ValueError when it is not Raven's or of another layout."""
+    @property
+    def path(self) -> str: ...
+    @property
+    def pid(self) -> int: ...
+    @property
+    def heartbeat_ns(self) -> int: ...
+    def is_alive(self) -> bool:
+        """Return whether its writer lives; a system call."""
+    def topics(self) -> list[tuple[str, str, int, int, bool]]:
+        """List `(venue, symbol, data_type, depth, has_ended)`."""
+    def topic(self, venue: str, symbol: str, data_type: int, depth: int = 0, *, start: str = "now") -> SharedTopic:
+        """Open a topic: `now`, on its `latest` record, or on the `oldest` there is. Raises: KeyError when it is not there."""
+
+@final
+class SharedTopic:
+    """A cursor on another process's topic. One thread uses it at a time."""
+
+    def read(self) -> Record | None:
+        """Return the next record, None when there is none. What was overwritten first is a gap record with the exact count."""
+    def take(self, max_records: int) -> tuple[int, int, bytes] | None:
+        """Return `(kind, rows, words)` of what comes next and is of one kind; None when there is nothing."""
+    def wait(self, timeout_seconds: float, spin: bool) -> bool:
+        """Wait for something to read, or for the end; `spin` looks without pause. Return False when the time is over."""
+    @property
+    def has_ended(self) -> bool:
+        """Whether everything was read and nothing will come."""
+    @property
+    def lost(self) -> int:
+        """Records that were overwritten before they were read."""
+    @property
+    def lag(self) -> int:
+        """Records in the ring that were not read yet."""
+    @staticmethod
+    def columns(kind: int, words: bytes) -> list[bytes]:
+        """Return the columns of what `take` returned, as `Collector.take` has them."""
 
 @final
 class Tap:

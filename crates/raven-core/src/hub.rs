@@ -22,7 +22,8 @@ use std::sync::atomic::{fence, AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard};
 
 use crate::record::{data_type, Header};
-use crate::ring::{ring, Cursor, Read, Ring, RingWriter};
+use crate::ring::{ring, ring_in, storage_words, Cursor, Read, Ring, RingWriter};
+use crate::storage::{Lent, Storage};
 
 mod doorbell;
 use doorbell::Listeners;
@@ -208,9 +209,16 @@ impl std::fmt::Display for TopicExists {
 
 impl std::error::Error for TopicExists {}
 
+/// Who lends memory to the rings of a hub.
+pub trait Lender: std::fmt::Debug + Send + Sync {
+    /// So many words for the ring of this topic; `None`: the ring is made on the heap.
+    fn lend(&self, key: &TopicKey, words: usize) -> Option<Lent>;
+}
+
 /// Every topic of this process.
 #[derive(Debug)]
 pub struct Hub {
+    lender: Option<Arc<dyn Lender>>,
     topics: RwLock<Topics>,
     slots: Arc<Slots>,
     listeners: Arc<Listeners>,
@@ -226,7 +234,12 @@ impl Hub {
     /// An empty hub.
     #[allow(clippy::new_ret_no_self)]
     pub fn new() -> Arc<Self> {
-        Arc::new(Self { topics: RwLock::default(), slots: Arc::default(), listeners: Arc::default() })
+        Self::in_memory_of(None)
+    }
+
+    /// An empty hub whose rings are made in the memory of this lender, as far as it has any.
+    pub fn in_memory_of(lender: Option<Arc<dyn Lender>>) -> Arc<Self> {
+        Arc::new(Self { lender, topics: RwLock::default(), slots: Arc::default(), listeners: Arc::default() })
     }
 
     /// Make a topic with a ring of at least `ring_bytes` (rounded up to a power of two) and return its writer.
@@ -239,7 +252,7 @@ impl Hub {
             return Err(TopicExists::Exists(key));
         }
         let id = self.slots.take().ok_or(TopicExists::TooMany)?;
-        let (writer, ring) = ring(ring_bytes.div_ceil(8));
+        let (writer, ring) = self.make_ring(&key, ring_bytes.div_ceil(8));
         let topic = Arc::new(Topic {
             id,
             key: key.clone(),
@@ -252,6 +265,14 @@ impl Hub {
         topics.by_key.insert(key, Arc::clone(&topic));
         topics.by_id.insert(id, Arc::clone(&topic));
         Ok(Publisher { writer, topic, listeners: Arc::clone(&self.listeners) })
+    }
+
+    fn make_ring(&self, key: &TopicKey, capacity_words: usize) -> (RingWriter, Arc<Ring>) {
+        let lent = self.lender.as_ref().and_then(|lender| lender.lend(key, storage_words(capacity_words)));
+        let Some(lent) = lent else { return ring(capacity_words) };
+        let made = ring_in(Storage::Lent(lent));
+        made.1.storage().announce();
+        made
     }
 
     /// Find a topic by name. For books `depth` asks for the smallest tier that holds as many levels, 0 for the smallest of all.
@@ -281,6 +302,7 @@ impl Hub {
         topics.by_key.remove(&topic.key);
         drop(topics);
         topic.ended.store(true, Ordering::Release);
+        topic.ring.storage().end();
         self.listeners.note(topic.slot());
         self.ring_doorbell();
         true

@@ -30,6 +30,7 @@ pub mod reject;
 pub mod ring;
 pub mod sequence;
 pub mod slow_kinds;
+pub mod storage;
 pub mod store;
 pub mod symbols;
 pub mod tap;

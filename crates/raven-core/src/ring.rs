@@ -5,7 +5,7 @@
 //!
 //! 1. the writer stores the *intent* (how far it is about to write), then a release fence, then the words;
 //! 2. it publishes by storing `latest`, `sequence` and last of all `tail` with release;
-//! 3. a reader loads `tail` with acquire, copies words relaxed, then an acquire fence, then loads the intent.
+//! 3. a reader loads `tail` and then fences with acquire, copies words relaxed, then an acquire fence, then loads the intent.
 //!    A word of a later write can only have been seen if that write's intent is seen too; in that case the
 //!    copy is thrown away and the reader is told how many records it lost.
 //!
@@ -39,6 +39,7 @@ use std::{
 };
 
 use crate::record::{Header, HEADER_WORDS};
+use crate::storage::Storage;
 
 /// One word of a ring's storage.
 pub type Word = AtomicU64;
@@ -65,14 +66,14 @@ const NO_MARK: u64 = u64::MAX;
 
 /// The shared side of a ring: what readers need.
 #[derive(Debug)]
-pub struct Ring<S = Box<[Word]>> {
+pub struct Ring<S = Storage> {
     storage: S,
     capacity: u64,
 }
 
 /// The one producer of a ring.
 #[derive(Debug)]
-pub struct RingWriter<S = Box<[Word]>> {
+pub struct RingWriter<S = Storage> {
     ring: Arc<Ring<S>>,
     tail: u64,
     sequence: u64,
@@ -124,10 +125,19 @@ pub fn storage_words(capacity_words: usize) -> usize {
     CONTROL_WORDS + capacity_words.next_power_of_two().max(MIN_CAPACITY)
 }
 
+/// Load, and let nothing that follows happen before. A plain load and a fence, because only plain loads are sure to
+/// work on memory that is mapped for reading only.
+#[inline(always)]
+fn load_acquire(word: &Word) -> u64 {
+    let value = word.load(Ordering::Relaxed);
+    fence(Ordering::Acquire);
+    value
+}
+
 /// Make a ring on the heap; `capacity_words` is rounded up to a power of two.
 pub fn ring(capacity_words: usize) -> (RingWriter, Arc<Ring>) {
     let words: Box<[Word]> = (0..storage_words(capacity_words)).map(|_| Word::new(0)).collect();
-    ring_in(words)
+    ring_in(Storage::Heap(words))
 }
 
 /// Make a ring in storage that is already there, of a size that [`storage_words`] gives.
@@ -200,7 +210,7 @@ impl<S: AsRef<[Word]>> Ring<S> {
     /// [`NotARing`] when the words do not start with a ring's control words, or are shorter than they say.
     pub fn open(storage: S) -> Result<Arc<Self>, NotARing> {
         let words = storage.as_ref();
-        if words.len() < CONTROL_WORDS + MIN_CAPACITY || words[MAGIC_AT].load(Ordering::Acquire) != MAGIC {
+        if words.len() < CONTROL_WORDS + MIN_CAPACITY || load_acquire(&words[MAGIC_AT]) != MAGIC {
             return Err(NotARing);
         }
         let capacity = words[CAPACITY_AT].load(Ordering::Relaxed);
@@ -208,6 +218,11 @@ impl<S: AsRef<[Word]>> Ring<S> {
             return Err(NotARing);
         }
         Ok(Arc::new(Self { storage, capacity }))
+    }
+
+    /// Where the words are.
+    pub fn storage(&self) -> &S {
+        &self.storage
     }
 
     /// Words that records may occupy; older ones are overwritten.
@@ -222,12 +237,12 @@ impl<S: AsRef<[Word]>> Ring<S> {
 
     /// Sequence of the newest record, 0 when there is none.
     pub fn head_sequence(&self) -> u64 {
-        self.control(SEQUENCE_AT).load(Ordering::Acquire)
+        load_acquire(self.control(SEQUENCE_AT))
     }
 
     /// Receive time of the very first record, ns: when this life of the topic began. `None` when there is no record.
     pub fn first_recv_ns(&self) -> Option<i64> {
-        let is_begun = self.control(TAIL_AT).load(Ordering::Acquire) > 0;
+        let is_begun = load_acquire(self.control(TAIL_AT)) > 0;
         is_begun.then(|| self.control(FIRST_AT).load(Ordering::Relaxed) as i64)
     }
 
@@ -255,7 +270,7 @@ impl<S: AsRef<[Word]>> Ring<S> {
     /// Copy the record at the cursor into `out` (which is cleared) and move on, or say why there is none.
     pub fn read(&self, cursor: &mut Cursor, out: &mut Vec<u64>) -> Read {
         out.clear();
-        let tail = self.control(TAIL_AT).load(Ordering::Acquire);
+        let tail = load_acquire(self.control(TAIL_AT));
         if cursor.position >= tail {
             return Read::Empty;
         }
@@ -275,21 +290,52 @@ impl<S: AsRef<[Word]>> Ring<S> {
         self.resume(cursor)
     }
 
+    /// Append the records from the cursor on to `out`, as many as there are in at most about `most_words`, and move on;
+    /// [`Read::Record`]: at least one. One look at the writer for all of them, so it is the way to read much.
+    pub fn read_run(&self, cursor: &mut Cursor, most_words: usize, out: &mut Vec<u64>) -> Read {
+        let tail = load_acquire(self.control(TAIL_AT));
+        if cursor.position >= tail {
+            return Read::Empty;
+        }
+        let before = out.len();
+        // A quarter of the ring is what `resume` leaves between a lapped reader and the writer.
+        let first = Header::total_words(self.word(cursor.position)) as u64;
+        let longest = (tail - cursor.position).min(self.max_record_words() as u64);
+        let words = (most_words as u64).min(self.capacity / 4).max(first).min(longest);
+        self.copy(cursor.position, words, out);
+        if !self.is_intact(cursor.position) {
+            out.truncate(before);
+            return self.resume(cursor);
+        }
+        let (mut end, mut records) = (before, 0);
+        while let Some(word) = out.get(end) {
+            let next = end + Header::total_words(*word).max(HEADER_WORDS);
+            if next > out.len() {
+                break;
+            }
+            (end, records) = (next, records + 1);
+        }
+        out.truncate(end);
+        cursor.position += (end - before) as u64;
+        cursor.next += records;
+        Read::Record
+    }
+
     /// Move a lapped cursor to the oldest mark that leaves the reader a quarter of the ring to catch up.
     #[cold]
     fn resume(&self, cursor: &mut Cursor) -> Read {
         loop {
-            let tail = self.control(TAIL_AT).load(Ordering::Acquire);
+            let tail = load_acquire(self.control(TAIL_AT));
             let intent = self.control(INTENT_AT).load(Ordering::Relaxed);
             let oldest_safe = intent.saturating_sub(self.capacity - self.capacity / 4).max(cursor.position);
             let mark = (0..MARKS)
                 .map(|index| self.control(MARKS_AT + index as usize).load(Ordering::Relaxed))
                 .filter(|mark| (oldest_safe..tail).contains(mark))
                 .min();
-            let position = mark.unwrap_or_else(|| self.control(LATEST_AT).load(Ordering::Acquire));
+            let position = mark.unwrap_or_else(|| load_acquire(self.control(LATEST_AT)));
             let sequence = self.word(position + 1);
             if self.is_intact(position) {
-                let lost = sequence - cursor.next;
+                let lost = sequence.wrapping_sub(cursor.next);
                 *cursor = Cursor { position, next: sequence };
                 return Read::Lapped { lost };
             }
@@ -301,10 +347,10 @@ impl<S: AsRef<[Word]>> Ring<S> {
     /// Cursor on the newest record and that record's length; length 0 when there is none.
     fn latest(&self) -> (Cursor, u64) {
         loop {
-            if self.control(TAIL_AT).load(Ordering::Acquire) == 0 {
+            if load_acquire(self.control(TAIL_AT)) == 0 {
                 return (Cursor { position: 0, next: 1 }, 0);
             }
-            let position = self.control(LATEST_AT).load(Ordering::Acquire);
+            let position = load_acquire(self.control(LATEST_AT));
             let words = Header::total_words(self.word(position)) as u64;
             let sequence = self.word(position + 1);
             if self.is_intact(position) {

@@ -58,7 +58,7 @@ impl Collector {
 }
 
 /// In the order of the fields of `Columns`.
-fn buffers<'py>(py: Python<'py>, columns: &Columns) -> PyResult<Vec<Bound<'py, PyBytes>>> {
+pub(crate) fn buffers<'py>(py: Python<'py>, columns: &Columns) -> PyResult<Vec<Bound<'py, PyBytes>>> {
     let mut out = vec![
         words(py, &columns.topic, |value| value.to_le_bytes())?,
         words(py, &columns.flags, |value| value.to_le_bytes())?,

@@ -9,6 +9,7 @@ use raven_core::record::{Header, Kind};
 use raven_core::ring::Read;
 
 use crate::record::Record;
+use crate::shm::SharedMemory;
 
 /// See `_core.pyi`.
 #[pyclass(frozen, module = "raven._core")]
@@ -23,8 +24,9 @@ type TopicRow = (u32, String, String, i32, u16, u32);
 #[pymethods]
 impl Hub {
     #[new]
-    fn new() -> Self {
-        Self { inner: core::Hub::new() }
+    #[pyo3(signature = (memory = None))]
+    fn new(memory: Option<&SharedMemory>) -> Self {
+        Self { inner: core::Hub::in_memory_of(memory.map(|memory| Arc::clone(&memory.inner) as _)) }
     }
 
     fn topics(&self) -> Vec<TopicRow> {

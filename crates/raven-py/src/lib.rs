@@ -12,6 +12,7 @@ mod receiver;
 mod record;
 mod redis;
 mod server;
+mod shm;
 mod tap;
 
 use pyo3::prelude::*;
@@ -48,6 +49,9 @@ fn _core(module: &Bound<'_, PyModule>) -> PyResult<()> {
     module.add_class::<inlet::Inlet>()?;
     module.add_class::<receiver::Receiver>()?;
     module.add_class::<redis::RedisFeed>()?;
+    module.add_class::<shm::SharedMemory>()?;
+    module.add_class::<shm::SharedReader>()?;
+    module.add_class::<shm::SharedTopic>()?;
     module.add_class::<tap::Tap>()?;
     module.add_class::<record::Record>()
 }

@@ -41,6 +41,11 @@ impl Record {
         Self { words, header }
     }
 
+    /// Header and body.
+    pub fn words(&self) -> &[u64] {
+        &self.words
+    }
+
     fn levels(&self, skip: usize, count: u16, depth: usize) -> Vec<(i64, i64)> {
         let take = if depth == 0 { usize::from(count) } else { usize::from(count).min(depth) };
         let start = HEADER_WORDS + 1 + 2 * skip;

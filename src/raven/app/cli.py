@@ -163,7 +163,6 @@ def _recordings(first: list[Path] | None, more: list[Path] | None) -> tuple[Path
 def _notes(settings: Settings) -> list[str]:
     # What is set but does nothing yet is said, so that nobody believes their data is being stored.
     waiting = [
-        ("shm", settings.shm.enabled),
         *((name, bool(getattr(settings, name).url)) for name in ("redis", "influx", "timescale", "questdb", "nats")),
     ]
     return [f"[{name}] is configured, but this version does not use it yet" for name, is_set in waiting if is_set]

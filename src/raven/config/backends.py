@@ -104,10 +104,16 @@ class RecordSettings(Section):
 
 
 class ShmSettings(Section):
-    """Rings in shared memory for other processes of the machine."""
+    """Rings in shared memory for other processes of the machine, see docs/how-to/use-shared-memory.md."""
 
-    enabled: bool = setting(False, "Map the rings.")
-    name: str = setting("market_data_shm", "Name of the mapping.", pattern=r"^[A-Za-z0-9_.-]{1,200}$")
+    enabled: bool = setting(False, "Make the rings of what is collected in shared memory.")
+    name: str = setting(
+        "market_data_shm", "Name of the file in /dev/shm; one process may write it.", pattern=r"^[A-Za-z0-9_.-]{1,200}$"
+    )
+    size_mb: int = setting(
+        1024, "Most memory that rings may take there; they take it as topics come. What finds no room is not shared.",
+        unit="MiB", ge=4, le=1_048_576,
+    )  # fmt: skip
 
 
 class RedisSettings(Section):

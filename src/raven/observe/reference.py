@@ -8,6 +8,7 @@ from prometheus_client.metrics_core import Metric
 
 from raven.observe import metrics, native
 from raven.observe.publishing import RedisCollector
+from raven.observe.sharing import SharedMemoryCollector
 from raven.observe.snapshots import SnapshotCollector
 from raven.observe.upstreams import UpstreamCollector
 
@@ -33,6 +34,7 @@ def reference() -> str:
         *_rows(native.NativeCollector(None).describe()),
         *_rows(SnapshotCollector(None).describe()),
         *_rows(RedisCollector(None).describe()),
+        *_rows(SharedMemoryCollector(None).describe()),
         *_rows(UpstreamCollector(None).describe()),
     ]
     return "\n".join([INTRO, *sorted(rows)]) + "\n"

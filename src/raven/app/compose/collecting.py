@@ -8,6 +8,7 @@ from collections.abc import Sequence
 
 from raven._core import Hub
 from raven.app.compose.front import Front
+from raven.app.compose.sharing import Sharing
 from raven.app.from_settings import engine_settings, expected_symbols, ingest_settings
 from raven.app.lifecycle import Lifecycle
 from raven.app.stand_in import StandIn
@@ -32,7 +33,8 @@ class Collecting:
         stand_in: StandIn | None = None,
         capture: Capture | None = None,
     ) -> None:
-        self.hub = Hub()
+        self._sharing = Sharing(settings)
+        self.hub = Hub(self._sharing.memory)
         self.ingest = Ingest(
             self.hub,
             [(load(VENUES, plan.name, "venue"), plan) for plan in plans],
@@ -48,11 +50,13 @@ class Collecting:
             await self.ingest.start()
             lifecycle.watch(asyncio.get_running_loop().create_task(self.ingest.watch(), name="ingest"))
 
+        self._sharing.add_to(lifecycle)
         lifecycle.add("ingest", start=start, stop=self.ingest.stop)
 
     def show_in(self, front: Front) -> None:
         """Let health, readiness and metrics of a service say how the collection is."""
         front.add_probe(self._probe)
+        self._sharing.show_in(front)
         front.health.add_ready_check("books", self._books_not_in_sync)
         front.health.add_ready_check("venue", lambda: "; ".join(self.unreachable()) or None)
         NativeCollector(EngineSource(self.ingest.engine, self.instruments, front.face.stats)).register(front.metrics)
