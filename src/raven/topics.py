@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from difflib import get_close_matches
 from enum import IntEnum
 
 from raven.errors import DataValidation
@@ -60,8 +61,10 @@ class DataType(IntEnum):
         try:
             return cls(int(text)) if text.strip().lstrip("-").isdigit() else cls[text.strip().upper()]
         except (KeyError, ValueError):
-            known = ", ".join(kind.name.lower() for kind in cls)
-            raise DataValidation(f"unknown data type {text!r}; expected one of {known}") from None
+            known = [kind.name.lower() for kind in cls]
+            near = get_close_matches(text.strip().lower(), known, 1)
+            meant = f"did you mean {near[0]}? " if near else ""
+            raise DataValidation(f"unknown data type {text!r}; {meant}expected one of {', '.join(known)}") from None
 
 
 class StreamKind(IntEnum):

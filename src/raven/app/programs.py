@@ -46,6 +46,14 @@ Venue = Annotated[
     str | None,
     typer.Option("--venue", rich_help_panel=COLLECT, metavar="NAME", help="The venue whose data is wanted."),
 ]
+# Every program takes the same options; a source says what they are for it.
+NoUpstream = Annotated[
+    str | None,
+    typer.Option("--upstream", rich_help_panel=COLLECT, metavar="URL", help="None: a source hears its venue."),
+]
+NoVenue = Annotated[
+    str | None, typer.Option("--venue", rich_help_panel=COLLECT, metavar="NAME", help="None but its own.")
+]
 Seconds = Annotated[
     int | None, typer.Option("--seconds", rich_help_panel=BARS, metavar="N", min=1, help="Length of a bar. [60]")
 ]
@@ -73,8 +81,8 @@ Rule = Annotated[
 def _source(service: Service) -> Callable[..., None]:
     def source(
         symbols: flags.Symbols = None,
-        venue: Venue = None,
-        upstream: Upstream = None,
+        venue: NoVenue = None,
+        upstream: NoUpstream = None,
         config: flags.Config = None,
         host: flags.Host = None,
         port: flags.Port = None,

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from raven.bars.build import build
-from raven.bars.spec import BAR_KINDS
+from raven.bars.spec import parameters_of
 from raven.bars.trades import Columns, Numbers, by_symbol, trade_table
 from raven.errors import DataValidation
 
@@ -54,7 +54,9 @@ class Proposal:
     def __str__(self) -> str:
         """Say it in one line."""
         shown = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
-        return f"{self.kind}({shown}): {self.bars_per_day:.0f} bars a day ({self.bars} in {self.days:.3g} days)"
+        return f"{self.kind}({shown}): {self.bars_per_day:.0f} bars a day ({self.bars} in {self.days:.3g} days)" + (
+            "" if self.bars else "; too few trades to see one such bar end"
+        )
 
 
 def calibrate(trades: Any, kind: str, bars_per_day: float, **parameters: Any) -> Proposal:
@@ -66,8 +68,7 @@ def calibrate(trades: Any, kind: str, bars_per_day: float, **parameters: Any) ->
 
     Raises: DataValidation when there are too few trades, or several symbols.
     """
-    if kind not in BAR_KINDS:
-        raise DataValidation(f"there is no kind of bar {kind!r}; expected one of {', '.join(BAR_KINDS)}")
+    parameters_of(kind)
     if not bars_per_day > 0:
         raise DataValidation(f"bars_per_day={bars_per_day!r} must be above 0")
     table = trade_table(trades)

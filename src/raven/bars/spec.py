@@ -10,7 +10,7 @@ from typing import Any
 from raven._core import BarSpec
 from raven.errors import DataValidation
 
-__all__ = ["BAR_KINDS", "bar_spec"]
+__all__ = ["BAR_KINDS", "bar_spec", "parameters_of"]
 
 _ADAPTIVE: dict[str, Any] = {
     "initial_size": None,
@@ -43,6 +43,16 @@ BOUNDED_FLOOR = 1.0
 BOUNDED_CAP = 10.0
 
 
+def parameters_of(kind: str) -> Mapping[str, Any]:
+    """Return the parameters of a kind with their defaults. Raises: DataValidation when there is no such kind."""
+    known = BAR_KINDS.get(kind)
+    if known is None:
+        near = get_close_matches(str(kind), BAR_KINDS, 1)
+        meant = f"did you mean {near[0]}? " if near else ""
+        raise DataValidation(f"there is no kind of bar {kind!r}; {meant}expected one of {', '.join(BAR_KINDS)}")
+    return known
+
+
 def bar_spec(kind: str, **parameters: Any) -> BarSpec:
     """Return the checked spec of a kind of bar.
 
@@ -56,9 +66,7 @@ def bar_spec(kind: str, **parameters: Any) -> BarSpec:
 
     Raises: DataValidation naming what is wrong and what is allowed.
     """
-    known = BAR_KINDS.get(kind)
-    if known is None:
-        raise DataValidation(f"there is no kind of bar {kind!r}; expected one of {', '.join(BAR_KINDS)}")
+    known = parameters_of(kind)
     for name in parameters:
         if name not in known:
             near = get_close_matches(name, known, 1)

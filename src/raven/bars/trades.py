@@ -23,6 +23,10 @@ _NAMES = {
 }
 _IDS = ("trade_id", "id")
 _NS_PER_MS = 1_000_000
+# The year 5138: what is above counts something smaller than milliseconds.
+_LATEST_MS = 100_000_000_000_000
+# Of 2008 to 2128; as milliseconds they would be of the spring of 1970.
+_SECONDS_OF_THIS_AGE = range(1_200_000_000, 5_000_000_000)
 _WIDE = pa.decimal128(38, 18)
 _MAX_SCALE = 15
 # A piece of this size stays in the cache of a core on its way through.
@@ -72,11 +76,16 @@ def trade_table(trades: Any) -> pa.Table:
         table = trades
     elif hasattr(trades, "__arrow_c_stream__"):
         table = pa.table(trades)
-    elif hasattr(trades, "columns") and hasattr(trades, "iloc"):
+    elif hasattr(trades, "to_arrow"):
+        # What `raven.history` returns.
+        table = trades.to_arrow()
+    elif hasattr(trades, "iloc"):
         table = pa.Table.from_pandas(trades, preserve_index=False)
     else:
+        hint = "; collect() a lazy frame first" if hasattr(trades, "collect") else ""
         raise DataValidation(
-            f"trades are a {type(trades).__name__}; expected an Arrow table, a polars or a pandas frame"
+            f"trades are a {type(trades).__name__}; expected an Arrow table, a polars or a pandas frame, or what"
+            f" raven.history returns{hint}"
         )
     return table
 
@@ -84,8 +93,10 @@ def trade_table(trades: Any) -> pa.Table:
 def by_symbol(table: pa.Table) -> Iterator[tuple[str | None, Columns]]:
     """Yield the trades of each symbol, in the order of their first trades; of a table without symbols, all with None.
 
-    Raises: DataValidation naming the column that is missing or cannot be read.
+    Raises: DataValidation naming the column that is missing or cannot be read, or trades that are not oldest first.
     """
+    if not table.num_columns:
+        return
     names = {name: _find(table, name, also) for name, also in _NAMES.items()}
     ids = next((name for name in _IDS if name in table.column_names), None)
     if "symbol" not in table.column_names:
@@ -117,11 +128,16 @@ def _columns(table: pa.Table, names: dict[str, str], ids: str | None) -> Columns
             raise DataValidation(f"column {name} has {whole.null_count} empty places; every trade needs a value")
         return whole
 
+    time_ms = _words(_milliseconds(names["timestamp"], column(names["timestamp"])))
+    if len(time_ms) and time_ms[0] > time_ms[-1]:
+        raise DataValidation(
+            f"the first trade is of a later {names['timestamp']} than the last; sort trades oldest first"
+        )
     price, price_scale = _decimals("price", column(names["price"]))
     quantity, quantity_scale = _decimals("quantity", column(names["quantity"]))
     return Columns(
         rows=len(table),
-        time_ms=_words(_milliseconds(names["timestamp"], column(names["timestamp"]))),
+        time_ms=time_ms,
         price=price,
         quantity=quantity,
         sells=_sells(column(names["side"])),
@@ -146,7 +162,13 @@ def _milliseconds(name: str, values: pa.Array) -> pa.Array:
         return values.cast(pa.timestamp("ms", values.type.tz), safe=False).cast(pa.int64())
     if not pa.types.is_integer(values.type):
         raise DataValidation(f"column {name} is {values.type}; expected int64 (ms since 1970) or an Arrow timestamp")
-    return pc.divide(values, _NS_PER_MS) if name == "exchange_ns" else values
+    if name == "exchange_ns":
+        return pc.divide(values, _NS_PER_MS)
+    newest = pc.max(values).as_py() or 0
+    if newest > _LATEST_MS or newest in _SECONDS_OF_THIS_AGE:
+        unit = "seconds" if newest in _SECONDS_OF_THIS_AGE else "µs or ns"
+        raise DataValidation(f"column {name} has {newest}, which looks like {unit}; expected ms since 1970")
+    return values
 
 
 def _decimals(name: str, values: pa.Array) -> tuple[Numbers, int]:

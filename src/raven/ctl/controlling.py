@@ -231,8 +231,17 @@ async def _everywhere(services: Reach, each: Callable[[Target], Awaitable[list[s
     if failures:
         raise failures[0]
     if not said:
-        raise DataValidation("; ".join(refusals))
+        raise DataValidation(_shortest(refusals))
     return said
+
+
+def _shortest(refusals: list[str]) -> str:
+    """Say what services refused for, once where several say the same; each begins with its name."""
+    by_reason: dict[str, list[str]] = {}
+    for refusal in refusals:
+        name, _, reason = refusal.partition(": ")
+        by_reason.setdefault(reason, []).append(name)
+    return "; ".join(f"{', '.join(names)}: {reason}" for reason, names in by_reason.items())
 
 
 def _nobody(services: Reach) -> str:

@@ -35,9 +35,7 @@ command = partial(app.command, cls=Command, rich_help_panel=PANEL)
     "  ravenctl init-db --dry-run > changes.sql",
 )
 def init_db(
-    url: Annotated[
-        str, typer.Option("--url", metavar="URL", help="postgresql://…; without it that of [timescale].")
-    ] = "",
+    url: Annotated[str, typer.Option("--url", metavar="URL", help="postgresql://…; without it timescale.url.")] = "",
     owner: Annotated[
         str,
         typer.Option("--owner", metavar="USER", help="Whom all of it is to belong to: the user of Raven."),

@@ -92,9 +92,14 @@ def history(
     with told_errors():
         tables = past.read(folder, symbols, data_type, venue, start, end)
         count = past.write(tables, out, limit) if out else past.show(tables, limit or _SHOWN_RECORDS)
-    typer.echo(f"{count:,} records" + (f" in {out}" if out and count else ""))
+    shown = limit or _SHOWN_RECORDS
+    newest = f"the newest {shown:,} of " if not out and count > shown else ""
+    typer.echo(f"{newest}{count:,} records" + (f" in {out}" if out and count else ""))
     if not count:
-        typer.echo(f"`ravenctl verify {folder}` shows which symbols and times it has", err=True)
+        typer.echo(
+            f"no {data_type} of {symbols}; `ravenctl verify {folder}` shows which symbols, types and times it has",
+            err=True,
+        )
 
 
 @command(

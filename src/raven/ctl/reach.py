@@ -85,7 +85,8 @@ class State:
             return [down(self.target)]
         parts = {name: part["reason"] for name, part in self.status.get("components", {}).items() if part["reason"]}
         reasons = {**self.status.get("ready", {}), **parts}
-        return list(dict.fromkeys(f"{name}: {reason}" for name, reason in reasons.items()))
+        # Databases say their names themselves.
+        return list(dict.fromkeys(f"{name}: {reason.removeprefix(f'{name}: ')}" for name, reason in reasons.items()))
 
 
 def down(target: Target) -> str:

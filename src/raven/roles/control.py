@@ -200,7 +200,8 @@ class CollectorControl:
             holders = self._holders_of(lambda topic: self._means(symbol, topic) and venue in ("", topic.venue))
             return f"{asked} was not started by hand, so it cannot be stopped by hand; {_who(holders)}"
         known = nearest(asked, (row.symbol for row in self.collections()))
-        return f"{asked} is not collected{f' from {venue}' if venue else ''}{known}; see ListCollections for what is"
+        place = f" from {venue}" if venue else ""
+        return f"{asked} is not collected{place}{known}; ListCollections (`ravenctl list`) says what is"
 
     def _rest(self, topics: Iterable[Topic]) -> str:
         """Say what becomes of topics that control has let go of."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from decimal import Decimal
 from typing import Any
 
@@ -10,6 +11,7 @@ import polars
 import pyarrow as pa
 import pytest
 
+from raven.app.history import History
 from raven.bars import BAR_KINDS, build
 from raven.errors import DataValidation
 
@@ -243,6 +245,7 @@ def test_pandas_without_ids_says_nothing_of_gaps() -> None:
         ("dollar", {}, "no kind of bar 'dollar'; expected one of time, tick"),
         ("time", {}, "time bars need seconds, as in seconds=60"),
         ("time", {"second": 60}, "did you mean seconds?"),
+        ("tick_imbalances", {}, "did you mean tick_imbalance?"),
         ("time", {"seconds": 0}, "seconds=0 makes no time bars"),
         ("time", {"seconds": 0.0001}, "not a whole number of milliseconds"),
         ("tick", {"ticks": 1.5}, "ticks=1.5 is not a whole number"),
@@ -259,6 +262,20 @@ def test_wrong_parameters_are_named(kind: str, parameters: dict[str, Any], messa
         build(regular(3), kind, **parameters)
 
 
+def test_what_history_returns_is_taken_as_it_is() -> None:
+    table = regular(10)
+
+    assert build(History(lambda: iter([table.slice(0, 6), table.slice(6)])), "tick", ticks=5) == build(
+        table, "tick", ticks=5
+    )
+    assert len(build(History(lambda: iter([])), "tick", ticks=5)) == 0
+
+
+def _in_unit(table: pa.Table, of_ms: Callable[[int], int]) -> pa.Table:
+    times = [of_ms(ms) for ms in table["timestamp"].to_pylist()]
+    return table.set_column(0, "timestamp", pa.array(times, pa.int64()))
+
+
 @pytest.mark.parametrize(
     ("change", "message"),
     [
@@ -268,6 +285,11 @@ def test_wrong_parameters_are_named(kind: str, parameters: dict[str, Any], messa
         (lambda table: table.set_column(1, "price", pa.array(["1", "x", "2"])), "column price cannot be read"),
         (lambda table: table.set_column(0, "timestamp", pa.array(["a", "b", "c"])), "column timestamp is string"),
         (lambda _: [1, 2, 3], "trades are a list"),
+        (lambda table: polars.from_arrow(table).lazy(), r"collect\(\) a lazy frame first"),
+        (lambda table: table.take([2, 1, 0]), "sort trades oldest first"),
+        (lambda table: _in_unit(table, lambda ms: ms // 1000), "looks like seconds; expected ms"),
+        (lambda table: _in_unit(table, lambda ms: ms * 1000), "looks like µs or ns; expected ms"),
+        (lambda table: _in_unit(table, lambda ms: ms * 1_000_000), "looks like µs or ns; expected ms"),
     ],
 )
 def test_trades_that_cannot_be_used_are_refused_with_the_column(change: Any, message: str) -> None:

@@ -176,10 +176,11 @@ def test_stop_goes_wherever_it_was_started(platform: Platform) -> None:
 
 def test_stop_fails_when_it_was_started_nowhere(platform: Platform) -> None:
     platform.add("binance_spot")
+    platform.add("raven_timebar")
 
     code, out = platform.run("stop", "--symbol", "XRPUSDT")
 
-    assert (code, out) == (1, "error: binance_spot: XRPUSDT is not collected\n")
+    assert (code, out) == (1, "error: raven_timebar, binance_spot: XRPUSDT is not collected\n")
 
 
 def test_stop_at_one_service_leaves_the_others_alone(platform: Platform) -> None:
