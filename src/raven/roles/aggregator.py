@@ -158,7 +158,7 @@ class Aggregator(LinkCollector):
             if self._now_ms() - saved_ms >= _SAVE_S * 1000:
                 saved_ms = self._now_ms()
                 if self._keep():
-                    await asyncio.to_thread(self._states.write)
+                    await self._write()
             await self._clock.sleep(_STEP_S)
 
     def _step(self) -> None:
@@ -176,6 +176,15 @@ class Aggregator(LinkCollector):
                 self._seen[topic] = seen
                 changed = True
         return changed
+
+    async def _write(self) -> None:
+        """Write the file. Whoever cancels this waits for the disk: `stop` writes it once more, right after."""
+        writing = asyncio.ensure_future(asyncio.to_thread(self._states.write))
+        try:
+            await asyncio.shield(writing)
+        except asyncio.CancelledError:
+            await writing
+            raise
 
     def _trades(self, bars: int) -> int:
         counts = self._bars.counts(bars)

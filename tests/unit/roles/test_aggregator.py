@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
+import threading
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from raven.bars.spec import bar_spec
 from raven.errors import ConfigurationError
 from raven.records import BarQuality, BarWord, Flags
 from raven.roles.aggregator import Aggregator
+from raven.roles.bar_states import BarStates
 from raven.testing import ManualClock
 from raven.topics import DataType, Topic
 
@@ -156,6 +158,35 @@ async def until_there(file: Path, clock: ManualClock) -> None:
     """Written on a thread."""
     while not file.exists():  # noqa: ASYNC240 - a look at a local folder
         await clock.advance(0.005)
+
+
+async def test_a_stop_waits_for_the_file_that_is_being_written(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    writers, at_a_time = 0, []
+    began, go_on, write = threading.Event(), threading.Event(), BarStates.write
+
+    def write_slowly(states: BarStates) -> None:
+        nonlocal writers
+        writers += 1
+        at_a_time.append(writers)
+        began.set()
+        if len(at_a_time) == 1:
+            go_on.wait(10)
+        write(states)
+        writers -= 1
+
+    monkeypatch.setattr("raven.roles.bar_states.BarStates.write", write_slowly)
+    await stage.hold()
+    await stage.trade(1)
+    await stage.clock.advance(1.1)
+    await asyncio.to_thread(began.wait, 10)
+
+    stopping = asyncio.create_task(stage.aggregator.stop())
+    for _ in range(10):
+        await asyncio.sleep(0)
+    go_on.set()
+    await stopping
+
+    assert at_a_time == [1, 1]
 
 
 async def test_the_past_fills_what_was_missed(clock: ManualClock) -> None:
