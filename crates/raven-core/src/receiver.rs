@@ -13,6 +13,9 @@ use crate::decode::table::{Head, Table};
 use crate::decode::{each_message, Decoder, Event, Message};
 use crate::record::{flags, gap, GapReason, Kind};
 
+/// So many levels of a book take about the memory of a row.
+const LEVELS_PER_ROW: usize = 8;
+
 /// Where the stream is in a topic.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Heard {
@@ -95,7 +98,7 @@ impl Receiver {
         });
     }
 
-    /// Collect what a frame says; return how many rows wait.
+    /// Collect what a frame says; return how many rows wait, see [`Self::rows`].
     pub fn collect(&mut self, now_ns: i64, frame: &[u8]) -> usize {
         let Self { topics, decoder, tables, rows, has_past } = self;
         // The next message of the topic of one that could not be read shows that it is missing.
@@ -110,14 +113,14 @@ impl Receiver {
             let names = (topic.venue, topic.symbol);
             let table = &mut tables[event.kind as usize - 1];
             *rows += match table.push(message, &event, decoder, names, |name| topics.number(name)) {
-                Ok(()) => 1,
+                Ok(()) => 1 + if event.kind == Kind::Book { decoder.levels() / LEVELS_PER_ROW } else { 0 },
                 Err(_) => note_gap(tables, topic, 1, GapReason::Rejected, now_ns),
             };
         });
         self.rows
     }
 
-    /// Rows that wait.
+    /// Rows that wait; a book counts for more, by its levels, so that a bound of this is one of memory.
     pub fn rows(&self) -> usize {
         self.rows
     }

@@ -69,6 +69,18 @@ fn a_book_keeps_its_levels_and_what_is_proven() {
 }
 
 #[test]
+fn a_deep_book_counts_as_many_rows() {
+    let (bids, asks) = (100, 100);
+    let header = Header { bids, asks, ..header(Kind::Book, 1, 0) };
+    let mut body = vec![0];
+    body.extend((0..bids).flat_map(|at| [10_000 - u64::from(at), 1]));
+    body.extend((0..asks).flat_map(|at| [10_001 + u64::from(at), 1]));
+    let mut receiver = Receiver::new(false);
+    assert_eq!(receiver.collect(5, &message(&header, &body)), 26);
+    assert_eq!(only(&mut receiver).1.heads.len(), 1);
+}
+
+#[test]
 fn what_came_before_is_left_out_and_a_hole_is_a_row_of_the_gaps() {
     let mut receiver = Receiver::new(false);
     for sequence in [1, 2, 2, 1, 6] {
@@ -138,7 +150,7 @@ proptest! {
         let mut verdicts = Vec::new();
         receiver.judge(&bytes, &mut verdicts);
         let rows = receiver.collect(1, &bytes);
-        prop_assert_eq!(rows, receiver.take().iter().map(|(_, table)| table.heads.len()).sum::<usize>());
+        prop_assert!(rows >= receiver.take().iter().map(|(_, table)| table.heads.len()).sum::<usize>());
     }
 
     #[test]

@@ -66,9 +66,10 @@ class Subscription:
     async def batches(self, *, rows: int = DEFAULT_ROWS, wait_s: float = DEFAULT_WAIT_S) -> AsyncGenerator[Batch, None]:
         """Yield the same as Arrow batches, decoded by native code, each of one kind (see `Batch`).
 
-        What waits is handed out when it has about `rows` rows, or `wait_s` seconds after the first of them came. While
-        the program works on a batch the next ones are collected, up to `rows`; after that it is slow, as above. What
-        is missing is a row of a batch of kind `gaps`, which also tells of what a lost connection cost.
+        What waits is handed out when it has about `rows` rows (eight levels of a book count as one), or `wait_s`
+        seconds after the first of them came. While the program works on a batch the next ones are collected, up to
+        `rows`; after that it is slow, as above. What is missing is a row of a batch of kind `gaps`, which also tells of
+        what a lost connection cost.
         """
         receiver = Receiver(has_past=self._want.has_past)
         collecting = _Collecting(receiver, rows)

@@ -121,6 +121,12 @@ pub struct Decoder {
 }
 
 impl Decoder {
+    /// Levels of the last event, 0 when it was no book.
+    #[inline]
+    pub fn levels(&self) -> usize {
+        self.bids.len() + self.asks.len()
+    }
+
     /// Read the data of a message; `None` for data that have no record, such as balances.
     ///
     /// # Errors
