@@ -161,11 +161,12 @@ def _recordings(first: list[Path] | None, more: list[Path] | None) -> tuple[Path
 
 
 def _notes(settings: Settings) -> list[str]:
-    # What is set but does nothing yet is said, so that nobody believes their data is being stored.
-    waiting = [
-        *((name, bool(getattr(settings, name).url)) for name in ("redis", "influx", "timescale", "questdb", "nats")),
+    # What is set but does nothing yet is said, so that nobody believes their data go there.
+    return [
+        f"[{name}] is configured, but this version does not use it yet"
+        for name in ("nats",)
+        if getattr(settings, name).url
     ]
-    return [f"[{name}] is configured, but this version does not use it yet" for name, is_set in waiting if is_set]
 
 
 def main() -> None:

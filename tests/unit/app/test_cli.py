@@ -108,12 +108,14 @@ def test_the_exit_code_is_that_of_the_run(ran: Ran, monkeypatch: pytest.MonkeyPa
 def test_validate_checks_and_exits(
     ran: Ran, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    monkeypatch.setenv("RAVEN__NATS__URL", "nats://h:4222")
+
     code = call(monkeypatch, "--validate", "--database-url", "http://h:8086")
 
     out = capsys.readouterr().out
     assert (code, ran.settings) == (0, None)
     assert "configuration is valid" in out
-    assert "note: [influx] is configured, but this version does not use it yet" in out
+    assert "note: [nats] is configured, but this version does not use it yet" in out
 
 
 def test_print_config_masks_secrets_and_exits(
@@ -139,13 +141,17 @@ def test_validate_refuses_a_venue_that_does_not_exist(
     assert "did you mean 'binance_futures'?" in capsys.readouterr().err
 
 
-def test_a_run_says_which_settings_do_nothing_yet(
+def test_a_run_says_which_settings_do_nothing_yet_and_no_others(
     ran: Ran, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    for name, url in (("NATS", "nats://h:4222"), ("REDIS", "redis://h:6379"), ("TIMESCALE", "postgresql://h/db")):
+        monkeypatch.setenv(f"RAVEN__{name}__URL", url)
+
     call(monkeypatch, "--database-url", "http://db.test:8086")
 
     assert ran.settings is not None
-    assert "note: [influx] is configured, but this version does not use it yet" in capsys.readouterr().err
+    notes = [line for line in capsys.readouterr().err.splitlines() if line.startswith("note: ")]
+    assert notes == ["note: [nats] is configured, but this version does not use it yet"]
 
 
 def test_the_help_shows_no_value_behind_a_flag_and_fits_a_terminal(
