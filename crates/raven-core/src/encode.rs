@@ -77,7 +77,7 @@ impl Encoder {
         let Some(header) = Header::from_words(words) else { return false };
         let body = &words[HEADER_WORDS..];
         let is_written = match header.kind {
-            Kind::Trade if body.len() >= 3 => self.trade(&header, body, out),
+            Kind::Trade if body.len() >= 5 => self.trade(&header, body, out),
             Kind::Book => self.book(&header, body, depth, out),
             Kind::Quote if body.len() >= 4 => self.quote(&header, body, out),
             Kind::Candle if body.len() >= candle::WORDS => self.candle(&header, body, out),
