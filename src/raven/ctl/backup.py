@@ -24,7 +24,7 @@ from raven import __version__
 from raven.errors import DataValidation
 from raven.journal import Verdict, verify_journal
 from raven.journal.partitions import parquet_folder
-from raven.journal.segment import cut_torn_tail, segments_in
+from raven.journal.segment import cut_torn_tail, no_journal, segments_in
 from raven.resilience.dead_letters import DeadLetterQueue
 
 __all__ = ["Backup", "back_up", "list_backups", "restore"]
@@ -92,7 +92,7 @@ def back_up(
     if target.exists():
         raise DataValidation(f"{target} exists; a backup is never overwritten: choose another name")
     if not segments_in(journal) and not parquet_folder(journal).exists():
-        raise DataValidation(f"{journal}: no journal there; expected files named like 0000000001.segment")
+        raise no_journal(journal)
     shutil.rmtree(unfinished, ignore_errors=True)
     try:
         copied = _copy(unfinished, journal, letters, configuration, progress)

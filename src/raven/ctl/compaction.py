@@ -8,9 +8,9 @@ from rich.console import Console
 
 from raven.clock import SystemClock
 from raven.ctl.terminal import progress_in
-from raven.errors import DataValidation
 from raven.journal import Compacted, compact, parquet_folder
 from raven.journal.merging import Merged, merge
+from raven.journal.segment import no_journal
 
 __all__ = ["compact_with_progress", "show"]
 
@@ -21,7 +21,7 @@ def compact_with_progress(folder: Path) -> tuple[Compacted, Merged]:
     Raises: DataValidation when there is none.
     """
     if not any(folder.glob("*.segment")):
-        raise DataValidation(f"{folder}: no journal there; expected files named like 0000000001.segment")
+        raise no_journal(folder)
     with progress_in("segments") as progress:
         task = progress.add_task("compacting", total=None)
         done = compact(folder, lambda done, of: progress.update(task, completed=done, total=of))

@@ -11,11 +11,10 @@ import pyarrow.compute as pc
 from rich.console import Console
 
 from raven.ctl.terminal import figures, print_whole
-from raven.errors import DataValidation
 from raven.journal.cursors import Position
 from raven.journal.following import Follower
 from raven.journal.partitions import parquet_folder
-from raven.journal.segment import segments_in
+from raven.journal.segment import no_journal, segments_in
 
 __all__ = ["gaps_in", "show"]
 
@@ -27,7 +26,7 @@ def gaps_in(
 ) -> Iterator[dict[str, Any]]:
     """Yield the gap marks of a journal, oldest first. Raises: DataValidation when there is no journal."""
     if not segments_in(journal) and not parquet_folder(journal).exists():
-        raise DataValidation(f"{journal}: no journal there; expected files named like 0000000001.segment")
+        raise no_journal(journal)
     follower = Follower(journal, Position(), ["gaps"])
     while (step := follower.read(_BATCH_ROWS)) is not None:
         for batch in step.batches:

@@ -25,7 +25,7 @@ from raven.journal.following import Follower
 from raven.journal.history import KINDS
 from raven.journal.partitions import parquet_folder, parts_in, tell_damage
 from raven.journal.schema import SCHEMAS
-from raven.journal.segment import segments_in
+from raven.journal.segment import no_journal, segments_in
 from raven.journal.tables import decoded, table_of
 from raven.records import Kind
 
@@ -83,7 +83,7 @@ def ask(journal: Path, question: str) -> Answer:
     except ImportError:
         raise MissingDependency("SQL needs DuckDB: pip install 'raven[sql]'") from None
     if not segments_in(journal) and not parquet_folder(journal).exists():
-        raise DataValidation(f"{journal}: no journal there; expected files named like 0000000001.segment")
+        raise no_journal(journal)
     for _ in range(_TRIES):
         # A file that was merged with others, or left, since we looked is looked for once more.
         with suppress(duckdb.IOException):

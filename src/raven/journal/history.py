@@ -19,7 +19,7 @@ from raven.errors import DataValidation
 from raven.journal.partitions import Part, opened, parquet_folder, parts_in
 from raven.journal.pruning import row_groups_within
 from raven.journal.reading import Batch, read_segment
-from raven.journal.segment import segments_in
+from raven.journal.segment import no_journal, segments_in
 from raven.journal.tables import table_of
 from raven.records import Kind
 from raven.topics import DataType
@@ -79,7 +79,7 @@ def history(journal: Path, wanted: Wanted) -> Iterator[pa.Table]:
     # Segments first: what is compacted after this look is skipped below and read as a segment, or found gone.
     segments = segments_in(journal)
     if not segments and not parquet_folder(journal).exists():
-        raise DataValidation(f"{journal}: no journal there; expected files named like 0000000001.segment")
+        raise no_journal(journal)
     fresh = {int(path.stem) for path in segments}
     newest = max(fresh, default=sys.maxsize)
     yield from _from_parquet(journal, wanted, lambda number: number < newest and number not in fresh)

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from raven.errors import DataValidation
 from raven.journal.schema import SCHEMAS
-from raven.journal.segment import FORMAT, META, Damage, Frame, SegmentFile, frames_of, segments_in
+from raven.journal.segment import FORMAT, META, Damage, Frame, SegmentFile, frames_of, no_journal, segments_in
 from raven.records import Kind
 from raven.topics import DataType
 
@@ -51,7 +51,7 @@ def read_journal(folder: Path, kinds: Collection[Kind] = tuple(Kind)) -> Iterato
     """
     segments = segments_in(folder)
     if not segments:
-        raise DataValidation(f"{folder}: no journal there; expected files named like 0000000001.segment")
+        raise no_journal(folder)
     for path in segments:
         yield from read_segment(path, kinds)
 

@@ -18,6 +18,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
 
+from raven.errors import DataValidation
+
 __all__ = [
     "FORMAT",
     "META",
@@ -27,6 +29,7 @@ __all__ = [
     "SegmentWriter",
     "cut_torn_tail",
     "frames_of",
+    "no_journal",
     "segments_in",
 ]
 
@@ -77,6 +80,13 @@ class Damage:
 def segments_in(folder: Path) -> list[Path]:
     """Return the segments of a journal, oldest first."""
     return sorted(folder.glob(f"*{_SUFFIX}"))
+
+
+def no_journal(folder: Path) -> DataValidation:
+    """Return the error for a folder without a journal; it names those of services beside it (`journal-<service>`)."""
+    beside = [str(one) for one in sorted(folder.parent.glob(f"{folder.name}-*")) if segments_in(one)]
+    hint = f". There is {', '.join(beside)}" if beside else ""
+    return DataValidation(f"{folder}: no journal there; expected files named like 0000000001{_SUFFIX}{hint}")
 
 
 class SegmentWriter:

@@ -10,11 +10,10 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from raven.errors import DataValidation
 from raven.journal.manifests import CheckedFile, Problem, Removed, check_parquet
 from raven.journal.partitions import parquet_folder
 from raven.journal.reading import Batch, read_segment
-from raven.journal.segment import Damage, segments_in
+from raven.journal.segment import Damage, no_journal, segments_in
 from raven.records import GapReason, Kind
 from raven.topics import DataType
 
@@ -93,7 +92,7 @@ def verify_journal(folder: Path, progress: Callable[[int], None] = lambda _: Non
     counts: dict[_Name, TopicCount] = {}
     paths = segments_in(folder)
     if not paths and not parquet_folder(folder).exists():
-        raise DataValidation(f"{folder}: no journal there; expected files named like 0000000001.segment")
+        raise no_journal(folder)
     newest: dict[_Name, int] = {}
     fresh: set[int] = set()
     records = 0

@@ -42,3 +42,14 @@ def test_a_folder_without_a_journal_is_named(tmp_path: Path) -> None:
     result = CliRunner().invoke(app, ["gaps", "--journal", str(tmp_path / "none")])
     assert result.exit_code == 1
     assert "no journal there" in result.output
+
+
+def test_journals_of_services_beside_the_folder_are_named(tmp_path: Path) -> None:
+    beside = tmp_path / "journal-tick_persistence"
+    beside.mkdir()
+    (beside / "0000000001.segment").touch()
+
+    result = CliRunner().invoke(app, ["gaps", "--journal", str(tmp_path / "journal")])
+
+    assert result.exit_code == 1
+    assert f"There is {beside}" in result.output
