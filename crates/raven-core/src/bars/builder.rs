@@ -280,7 +280,8 @@ impl<R: Rule> Builder<R> {
             return;
         }
         let count = (open_ms - self.clock_ms) / interval_ms;
-        let price = self.recent.back().map_or(0, |bar| bar.close);
+        // After a restart the newest bar is the only one that is known.
+        let price = self.recent.back().map_or(self.bar.close, |bar| bar.close);
         if count > MAX_EMPTY {
             self.is_unknown = true;
         }
@@ -461,4 +462,37 @@ impl<R: Rule> Builder<R> {
 /// What a number is multiplied with when its scale grows.
 pub(super) fn factor(to: u8, from: u8) -> i64 {
     10_i64.checked_pow(u32::from(to.saturating_sub(from))).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::time::Time;
+    use super::*;
+
+    fn trade(id: u64, time_ms: i64, quantity: i64) -> Trade {
+        Trade { time_ms, price: 100, quantity, sells: false, id }
+    }
+
+    /// Take trades of quantity 1; return what was handed out.
+    fn taken<R: Rule>(builder: &mut Builder<R>, trades: &[(u64, i64)]) -> Vec<Bar> {
+        let mut bars = Vec::new();
+        trades.iter().for_each(|(id, time_ms)| builder.take(&trade(*id, *time_ms, 1), &mut |bar| bars.push(*bar)));
+        bars
+    }
+
+    #[test]
+    fn after_a_restart_empty_bars_have_the_last_price() {
+        let mut builder = Builder::new(Time::new(1.0, true), false);
+        taken(&mut builder, &[(1, 500)]);
+        builder.on_clock(1000, &mut |_| ());
+        let mut words = Vec::new();
+        builder.save(&mut words);
+        let mut again = Builder::new(Time::new(1.0, true), false);
+        assert!(again.load(&words));
+        let mut prices = Vec::new();
+
+        again.on_clock(3000, &mut |bar| prices.push((bar.open_ms, bar.close)));
+
+        assert_eq!(prices, [(1000, 100), (2000, 100)]);
+    }
 }
