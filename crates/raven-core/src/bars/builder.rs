@@ -330,6 +330,9 @@ impl<R: Rule> Builder<R> {
         self.counts.late += 1;
         if self.is_open && serial == self.bar.serial {
             self.bar.insert(trade);
+            if self.rule.is_full(&self.bar) {
+                self.close(emit);
+            }
             return;
         }
         let Self { recent, rule, .. } = self;
@@ -466,7 +469,9 @@ pub(super) fn factor(to: u8, from: u8) -> i64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::tick::Tick;
     use super::super::time::Time;
+    use super::super::volume::Volume;
     use super::*;
 
     fn trade(id: u64, time_ms: i64, quantity: i64) -> Trade {
@@ -494,5 +499,23 @@ mod tests {
         again.on_clock(3000, &mut |bar| prices.push((bar.open_ms, bar.close)));
 
         assert_eq!(prices, [(1000, 100), (2000, 100)]);
+    }
+
+    #[test]
+    fn a_late_trade_that_fills_a_bar_ends_it() {
+        let bars = taken(&mut Builder::new(Tick::new(3.0), false), &[(1, 0), (3, 2), (2, 1), (4, 3)]);
+
+        assert_eq!(bars.iter().map(|bar| (bar.ticks(), bar.is_complete())).collect::<Vec<_>>(), [(3, true)]);
+    }
+
+    #[test]
+    fn a_split_bar_that_a_late_trade_overfills_takes_nothing_from_the_next() {
+        let mut builder = Builder::new(Volume::new(10.0, true), false);
+        let mut volumes = Vec::new();
+        for (id, quantity) in [(1, 6), (3, 2), (2, 5), (4, 10)] {
+            builder.take(&trade(id, 0, quantity), &mut |bar| volumes.push(bar.volume));
+        }
+
+        assert_eq!(volumes, [13, 10]);
     }
 }
