@@ -343,6 +343,8 @@ impl<R: Rule> Builder<R> {
                     first_id: trade.id,
                     last_id: trade.id,
                     revision: bar.revision,
+                    gap_count: bar.gap_count,
+                    is_cut: bar.is_cut,
                     ..Bar::empty(serial, bar.open_ms, trade.price)
                 };
                 bar.close_ms = bar.open_ms + rule.interval_ms().unwrap_or(1) - 1;
@@ -374,12 +376,16 @@ impl<R: Rule> Builder<R> {
         if place == 0 {
             return None;
         }
-        if self.recent.len() == CORRECTABLE {
+        // Its neighbours that are missing still may be in it, too.
+        let gap_count = self.order.missing_beside(trade.id);
+        let empty = Bar::empty(self.serial, open_ms, trade.price);
+        let bar = Bar { gap_count, is_cut: self.is_unknown, ..empty };
+        self.serial += 1;
+        let is_full = self.recent.len() == CORRECTABLE;
+        if is_full {
             self.recent.pop_front();
         }
-        let bar = Bar::empty(self.serial, open_ms, trade.price);
-        self.serial += 1;
-        self.recent.insert(place.min(self.recent.len()), bar);
+        self.recent.insert(place - usize::from(is_full), bar);
         Some(bar.serial)
     }
 
@@ -517,5 +523,40 @@ mod tests {
         }
 
         assert_eq!(volumes, [13, 10]);
+    }
+
+    #[test]
+    fn a_bar_that_a_late_trade_begins_says_what_is_missing_beside_it() {
+        let mut builder = Builder::new(Time::new(1.0, false), false);
+        taken(&mut builder, &[(1, 100), (2, 1100), (6, 4100)]);
+
+        let bars = taken(&mut builder, &[(4, 2500)]);
+        let begun = bars.iter().find(|bar| bar.open_ms == 2000).map(|bar| (bar.first_id, bar.gap_count));
+
+        assert_eq!(begun, Some((4, 2)), "3 and 5 may be in it");
+    }
+
+    #[test]
+    fn a_late_trade_does_not_make_an_empty_bar_complete() {
+        let mut builder = Builder::new(Time::new(1.0, true), false);
+        taken(&mut builder, &[(1, 100), (2, 1100), (6, 3100)]);
+
+        let bars = taken(&mut builder, &[(4, 2500)]);
+        let last = bars.iter().rfind(|bar| bar.open_ms == 2000).map(|bar| (bar.ticks(), bar.gap_count));
+
+        assert_eq!(last, Some((1, 2)), "3 and 5 may be in it");
+    }
+
+    #[test]
+    fn bars_that_late_trades_begin_stand_in_the_order_of_time() {
+        let mut builder = Builder::new(Time::new(1.0, false), false);
+        let seconds = [0, 1, 2, 3, 5, 6, 7, 8, 9];
+        let trades: Vec<_> = seconds.iter().map(|second| (2 * second + 1, 1000 * *second as i64)).collect();
+        taken(&mut builder, &trades);
+
+        taken(&mut builder, &[(8, 4000)]);
+
+        let order: Vec<_> = builder.recent.iter().map(|bar| bar.open_ms / 1000).collect();
+        assert_eq!(order, [1, 2, 3, 4, 5, 6, 7, 8]);
     }
 }

@@ -78,6 +78,12 @@ impl Order {
         Place::Known
     }
 
+    /// How many are missing right before and right behind an id.
+    pub fn missing_beside(&self, id: u64) -> u64 {
+        let beside = self.holes.iter().filter(|hole| hole.1.wrapping_add(1) == id || id.wrapping_add(1) == hole.0);
+        beside.map(|hole| hole.1 - hole.0 + 1).sum()
+    }
+
     /// Do trades have numbers, so that a loss shows by itself?
     pub fn has_ids(&self) -> bool {
         self.last_id != 0
