@@ -73,6 +73,7 @@ class Aggregator(LinkCollector):
         self._is_wanted = asyncio.Event()
         self._clock_stands_until_ms = 0
         self._task: asyncio.Task[None] | None = None
+        self._writing: asyncio.Task[None] | None = None
 
     async def start(self) -> None:
         """Begin to make bars of whatever is asked for."""
@@ -95,6 +96,9 @@ class Aggregator(LinkCollector):
             await asyncio.gather(task, return_exceptions=True)
             self._step()
             self._keep()
+            if self._writing is not None:
+                # One at a time writes the file.
+                await asyncio.gather(self._writing, return_exceptions=True)
             self._states.write()
 
     # --- one topic --------------------------------------------------------------------------------------------------
@@ -155,10 +159,14 @@ class Aggregator(LinkCollector):
                     # The clock ends no bar of which nobody knows what is still to come.
                     self._clock_stands_until_ms = looked_ms + _RETURN_MS
             self._step()
-            if self._now_ms() - saved_ms >= _SAVE_S * 1000:
+            if self._writing is not None and self._writing.done():
+                self._writing.result()
+                self._writing = None
+            if self._writing is None and self._now_ms() - saved_ms >= _SAVE_S * 1000:
                 saved_ms = self._now_ms()
                 if self._keep():
-                    await self._write()
+                    # Bars do not wait for the disk, nor for a thread to be free.
+                    self._writing = asyncio.create_task(asyncio.to_thread(self._states.write))
             await self._clock.sleep(_STEP_S)
 
     def _step(self) -> None:
@@ -176,15 +184,6 @@ class Aggregator(LinkCollector):
                 self._seen[topic] = seen
                 changed = True
         return changed
-
-    async def _write(self) -> None:
-        """Write the file. Whoever cancels this waits for the disk: `stop` writes it once more, right after."""
-        writing = asyncio.ensure_future(asyncio.to_thread(self._states.write))
-        try:
-            await asyncio.shield(writing)
-        except asyncio.CancelledError:
-            await writing
-            raise
 
     def _trades(self, bars: int) -> int:
         counts = self._bars.counts(bars)

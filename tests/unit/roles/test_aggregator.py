@@ -53,7 +53,7 @@ class Stage:
         await self.clock.advance(0.01)
 
     async def bars(self, reader: Reader, count: int) -> list[Record]:
-        """Read so many bars; states are written on a thread, and no bar is made meanwhile."""
+        """Read so many bars."""
         read: list[Record] = []
         while len(read) < count:
             await self.clock.advance(0.005)
@@ -158,6 +158,20 @@ async def until_there(file: Path, clock: ManualClock) -> None:
     """Written on a thread."""
     while not file.exists():  # noqa: ASYNC240 - a look at a local folder
         await clock.advance(0.005)
+
+
+async def test_bars_do_not_wait_for_the_disk(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
+    go_on = threading.Event()
+    monkeypatch.setattr("raven.roles.bar_states.BarStates.write", lambda _: go_on.wait(10))
+    reader = await stage.hold()
+    await stage.trade(1)
+    await stage.clock.advance(1.1)
+
+    await stage.trade(2, 3)
+    made = ids(reader.drain(10))
+    go_on.set()
+
+    assert made == [(1, 3)]
 
 
 async def test_a_stop_waits_for_the_file_that_is_being_written(stage: Stage, monkeypatch: pytest.MonkeyPatch) -> None:
