@@ -29,6 +29,7 @@ from raven.ports import LinkStatus
 from raven.proto import subscription_pb2 as wire
 from raven.proto.subscription_pb2_grpc import MarketDataServiceStub
 from raven.resilience.backoff import Backoff
+from raven.resilience.finishing import to_the_end
 from raven.resilience.positions import Position, Positions
 from raven.topics import DataType, Topic
 
@@ -141,6 +142,7 @@ class GrpcLink:
             await asyncio.gather(task, return_exceptions=True)
         if self._keeping is not None and self._positions is not None:
             self._keeping.cancel()
+            await asyncio.gather(self._keeping, return_exceptions=True)
             self._keeping = None
             await asyncio.to_thread(self._positions.finish, self._heard())
         for topic in self._wishes:
@@ -210,7 +212,7 @@ class GrpcLink:
         while True:
             await self._clock.sleep(_KEEP_S)
             if positions.note(self._clock.monotonic(), self._heard()):
-                await asyncio.to_thread(positions.write)
+                await to_the_end(positions.write)
 
     # ── the connection ──────────────────────────────────────────────────────────────────────────────────────────────
 

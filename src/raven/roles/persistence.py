@@ -23,6 +23,7 @@ from raven.ports import Sink, SinkBatch
 from raven.resilience.backoff import Backoff
 from raven.resilience.breaker import CircuitBreaker
 from raven.resilience.dead_letters import DeadLetterQueue
+from raven.resilience.finishing import to_the_end
 
 __all__ = ["Persistence", "PersistenceSettings", "PersistenceStatus"]
 
@@ -153,13 +154,7 @@ class Persistence:
         self._written = step.position
 
     async def _save(self, position: Position) -> None:
-        """Keep the place. Whoever cancels this waits for the disk: the next reader may begin right after."""
-        saving = asyncio.ensure_future(asyncio.to_thread(save_cursor, self._journal, self.name, position))
-        try:
-            await asyncio.shield(saving)
-        except asyncio.CancelledError:
-            await saving
-            raise
+        await to_the_end(save_cursor, self._journal, self.name, position)
 
     async def _write(self, batch: SinkBatch) -> None:
         """Write a batch, however long it takes; what of it is refused goes to the dead letters."""
