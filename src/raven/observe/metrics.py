@@ -200,8 +200,12 @@ def record_error(error: BaseException, where: str) -> None:
 def record_breaker(name: str, state: str, reason: str) -> None:
     """Say that a circuit breaker changed to `closed`, `half_open` or `open`, and why it last failed."""
     BREAKER_STATE.labels(name).set(("closed", "half_open", "open").index(state))
-    write = log.warning if state == "open" else log.info
-    write("breaker", breaker=name, state=str(state), reason=reason)
+    if state == "open":
+        # Each probe that fails opens it again, for as long as the other side is away.
+        log.warning("breaker", breaker=name, state=str(state), reason=reason, every_s=60)
+    else:
+        write = log.debug if state == "half_open" else log.info
+        write("breaker", breaker=name, state=str(state), reason=reason)
 
 
 def record_compaction(segments: int, size: int) -> None:

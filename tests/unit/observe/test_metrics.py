@@ -1,11 +1,19 @@
 import math
 
 import pytest
+from structlog.testing import capture_logs
 
 from raven.errors import NetworkTimeout
 from raven.observe import metrics
 from raven.observe.labels import LabelCap
-from raven.observe.metrics import REGISTRY, record_connected, record_disconnected, record_error, record_response
+from raven.observe.metrics import (
+    REGISTRY,
+    record_breaker,
+    record_connected,
+    record_disconnected,
+    record_error,
+    record_response,
+)
 from raven.observe.native import EngineSource, InstrumentCounts, NativeCollector, NativeCounts
 from raven.observe.reference import reference
 
@@ -70,6 +78,16 @@ def test_an_error_is_counted_by_its_kind() -> None:
 
     assert value("errors_total", kind="NetworkTimeout") == before[0] + 1
     assert value("errors_total", kind="InternalError") == before[1] + 1
+
+
+def test_a_breaker_that_probes_in_vain_does_not_fill_the_log() -> None:
+    with capture_logs() as lines:
+        for state in ("open", "half_open", "open", "closed"):
+            record_breaker("influx", state, "nobody there")
+
+    assert [(line["log_level"], line.get("every_s")) for line in lines] == [
+        ("warning", 60), ("debug", None), ("warning", 60), ("info", None),
+    ]  # fmt: skip
 
 
 def test_a_response_is_measured() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncpg
 
+from raven.config.secrets import mask_url
 from raven.errors import ConfigurationError, DatabaseConnection, DataValidation, NetworkTimeout, RavenError
 
 __all__ = ["ANSWER_TIMEOUT_S", "Judging", "connected"]
@@ -13,13 +14,19 @@ _CONNECT_TIMEOUT_S = 5.0
 
 
 async def connected(url: str, answer_timeout_s: float = ANSWER_TIMEOUT_S) -> asyncpg.Connection:
-    """Return a connection whose times are UTC."""
-    return await asyncpg.connect(
-        url,
-        timeout=_CONNECT_TIMEOUT_S,
-        command_timeout=answer_timeout_s,
-        server_settings={"application_name": "raven", "timezone": "UTC"},
-    )
+    """Return a connection whose times are UTC. Raises: DatabaseConnection when nobody is there, what asyncpg raises."""
+    try:
+        return await asyncpg.connect(
+            url,
+            timeout=_CONNECT_TIMEOUT_S,
+            command_timeout=answer_timeout_s,
+            server_settings={"application_name": "raven", "timezone": "UTC"},
+        )
+    except TimeoutError:
+        raise
+    except OSError as error:
+        reason = error.strerror or str(error) or type(error).__name__
+        raise DatabaseConnection(f"timescale: {mask_url(url)} cannot be reached: {reason}") from error
 
 
 class Judging:
