@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from weakref import WeakValueDictionary
 
 from raven.clock import Clock, SystemClock
 from raven.errors import RavenError
@@ -58,6 +59,8 @@ class CollectorControl:
         self._start_timeout_s = start_timeout_s
         self._clock = clock or SystemClock()
         self._started = Started(file)
+        # One start of a symbol at a time; a lock is there as long as somebody uses it.
+        self._starts: WeakValueDictionary[tuple[str, str], asyncio.Lock] = WeakValueDictionary()
 
     async def restore(self) -> None:
         """Collect again what was started before the service came back; return when all of it is, however long that
@@ -76,18 +79,12 @@ class CollectorControl:
         by = self._deadline()
         instrument = await self._instrument(venue, symbol, by)
         wanted = [Topic(venue, instrument.symbol, data_type) for data_type in kinds]
-        fresh = [topic for topic in wanted if topic not in self._started]
-        self._limits.check_topics(CONTROL, len(self._started), len(fresh))
-        begun: list[Topic] = []
-        try:
-            for topic in fresh:
-                await self._acquire(topic, by)
-                begun.append(topic)
-        except BaseException:
-            for topic in begun:
-                await self._release(topic)
-            raise
-        self._started.add(fresh)
+        # Of two who start the same at once, one that fails must not let go of what the other has got.
+        async with self._starts.setdefault((venue, instrument.symbol), asyncio.Lock()):
+            fresh = [topic for topic in wanted if topic not in self._started]
+            self._limits.check_topics(CONTROL, len(self._started), len(fresh))
+            await self._acquire_all(fresh, by)
+            self._started.add(fresh)
         names, said = _names(wanted), note(symbol, venue, instrument)
         if not fresh:
             return f"{names} was started before"
@@ -178,6 +175,17 @@ class CollectorControl:
         for topic in topics:
             await self._release(topic)
         log.info("stopped by hand", topics=[topic.name for topic in topics])
+
+    async def _acquire_all(self, topics: Iterable[Topic], by: float) -> None:
+        begun: list[Topic] = []
+        try:
+            for topic in topics:
+                await self._acquire(topic, by)
+                begun.append(topic)
+        except BaseException:
+            for topic in begun:
+                await self._release(topic)
+            raise
 
     async def _acquire(self, topic: Topic, by: float) -> None:
         try:

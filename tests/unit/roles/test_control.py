@@ -130,6 +130,35 @@ async def test_what_cannot_be_started_is_explained_and_leaves_nothing_behind(
     assert collector.held == {}
 
 
+class OneBook(Holders):
+    """Gives a book to the first who asks, when it is told to, and to nobody else."""
+
+    def __init__(self) -> None:
+        super().__init__(SPOT)
+        self.asked, self.go_on = 0, asyncio.Event()
+
+    async def acquire(self, holder: str, venue: str, symbol: str, data_type: DataType, depth: int = 0) -> int:
+        if data_type is DataType.ORDERBOOK:
+            self.asked += 1
+            if self.asked > 1:
+                raise NetworkTimeout("the venue does not answer")
+            await self.go_on.wait()
+        return await super().acquire(holder, venue, symbol, data_type, depth)
+
+
+async def test_of_two_starts_at_once_one_that_fails_takes_nothing_from_the_other() -> None:
+    collector = OneBook()
+    control = CollectorControl(collector, dialect.SOURCE, start_timeout_s=60)
+    starts = [asyncio.create_task(control.start("BTCUSDT", "", ANY)) for _ in range(2)]
+    for _ in range(20):
+        await asyncio.sleep(0)
+
+    collector.go_on.set()
+    await asyncio.gather(*starts, return_exceptions=True)
+
+    assert collector.by_hand() == ["binance_spot.BTCUSDT.ORDERBOOK", "binance_spot.BTCUSDT.TRADES"]
+
+
 async def test_control_has_a_quota_like_every_client(collector: Holders) -> None:
     control = control_of(collector, limits=Limits(max_topics_per_client=3))
     await control.start("BTCUSDT", "", ANY)
