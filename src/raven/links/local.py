@@ -77,8 +77,8 @@ class LocalLink:
         return {}
 
     def status(self) -> LinkStatus:
-        """See `Link`. It is connected as long as the topics that it gave out are there."""
+        """See `Link`. It is connected as long as the topics that it gave out are there, whatever else cannot be had."""
         there = {row[0] for row in self.hub.topics()} if self._ids else set()
         ended = [topic.name for topic, topic_id in self._ids.copy().items() if topic_id not in there]
         trouble = f"{self._address} has ended {', '.join(ended)}; ask for it again" if ended else self._trouble
-        return LinkStatus(self._address, not trouble, trouble)
+        return LinkStatus(self._address, not ended, trouble)

@@ -73,12 +73,24 @@ async def test_what_may_pass_is_trouble_until_it_has_passed() -> None:
     collector.refusal = Unobtainable("the venue does not answer", Status.UNAVAILABLE)
     with pytest.raises(NetworkTimeout, match="does not answer"):
         await link.acquire("venue", "BTCUSDT", TRADES)
-    assert (link.status().connected, link.status().trouble) == (False, "the venue does not answer")
+    assert link.status().trouble == "the venue does not answer"
 
     collector.refusal = None
     await link.acquire("venue", "BTCUSDT", TRADES)
 
     assert (link.status().connected, link.status().trouble, link.status().upstream) == (True, "", "local:source")
+
+
+async def test_topics_that_are_there_are_heard_though_another_cannot_be_had() -> None:
+    collector = Collector(Hub())
+    link = link_to(collector)
+    await link.acquire("venue", "BTCUSDT", TRADES)
+    collector.refusal = Unobtainable("the venue does not answer", Status.UNAVAILABLE)
+
+    with pytest.raises(NetworkTimeout):
+        await link.acquire("venue", "ETHUSDT", TRADES)
+
+    assert (link.status().connected, link.status().trouble) == (True, "the venue does not answer")
 
 
 async def test_a_symbol_that_does_not_exist_is_no_trouble_of_the_link() -> None:
