@@ -1,6 +1,6 @@
 """Run benches and say which bars are met: what `make bench` and its sisters call.
 
-    python benches/run.py engine|grpc|latency|memory|high-freq|system|journal|bars|sinks|redis|soak|all [--quick]
+    python benches/run.py engine|grpc|latency|memory|high-freq|system|journal|bars|sinks|redis|shm|soak|all [--quick]
     python benches/run.py report [--strict]
 
 Every bench writes its figures to `benches/results`; the bars are in `benches/budgets.toml`. `report` measures nothing,
@@ -33,6 +33,7 @@ GROUPS: dict[str, list[tuple[list[str], list[str]]]] = {
         (["grpc_python_client.py", "--json", str(RESULTS / "grpc_python_client.json")], ["--seconds", "1"]),
         (["links.py"], ["--seconds", "1"]),
     ],
+    "shm": [(["shm.py"], ["--seconds", "1"])],
     "latency": [
         (["latency.py"], ["--runs", "1", "--seconds", "3"]),
         (["system_start.py"], ["--runs", "1"]),
