@@ -10,6 +10,7 @@ A day that a database has still to read stays as it is, however old. Only the qu
 
 from __future__ import annotations
 
+import filecmp
 import shutil
 from collections import Counter
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -262,7 +263,7 @@ class _Run:
             unfinished = target / f"_{path.stem}.unfinished"
             # Another disk, as a rule: copied, and removed here when the copy is whole.
             shutil.copyfile(path, unfinished)
-            if unfinished.read_bytes() != path.read_bytes():
+            if not filecmp.cmp(unfinished, path, shallow=False):
                 raise InternalError(f"{unfinished}: the copy differs from {path}, which is kept")
             sync(unfinished)
             unfinished.rename(target / path.name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import tracemalloc
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,7 @@ from raven._core import Engine, Hub
 from raven.errors import ConfigurationError
 from raven.journal import Journal, compact, verify_journal
 from raven.journal.cursors import Position, save_cursor
+from raven.journal.manifests import manifest_to_change, write_manifest
 from raven.journal.merging import merge
 from raven.journal.partitions import parquet_folder
 from raven.journal.retention import Days, Retention, Retired, apply_retention
@@ -133,6 +135,22 @@ def test_an_archive_can_be_read_like_a_journal(journal: Path, tmp_path: Path) ->
 
 
 @pytest.mark.fault("D5")
+def test_a_large_file_goes_to_the_archive_piece_by_piece(journal: Path, tmp_path: Path) -> None:
+    day = min(parquet_folder(journal).glob("date=*/*/type=trades/*"))
+    large = day / "0000000099.parquet"
+    large.write_bytes(bytes(32 << 20))
+    manifest = manifest_to_change(day)
+    manifest["files"][large.name] = {"rows": 1, "sha256": ""}
+    write_manifest(day, manifest)
+
+    tracemalloc.start()
+    apply_retention(journal, Retention(Days(archive=2), archive=tmp_path / "archive"), now(3))
+    most = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+
+    assert (large.exists(), most < 16 << 20) == (False, True)
+
+
 def test_an_archive_that_is_full_does_not_keep_the_quota_from_being_kept(journal: Path, tmp_path: Path) -> None:
     (tmp_path / "archive").write_text("no folder")
     retention = Retention(Days(archive=2), archive=tmp_path / "archive", max_bytes=1)
