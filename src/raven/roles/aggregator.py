@@ -105,17 +105,20 @@ class Aggregator(LinkCollector):
 
     async def _begin(self, topic: Topic, depth: int) -> int:
         trades = await self._link.acquire(topic.venue, topic.symbol, DataType.TRADES)
+        bars: int | None = None
         try:
             state = self._states.get(topic)
             past = await self._missed(topic, state)
             words = state.words if state else None
             # What the link has had since before this was asked for is known already, or warms up the bars.
             bars, is_continued = self._bars.add(trades, state=words, from_start=True)
+            for piece in past:
+                self._bars.take_past(bars, *piece)
         except BaseException:
+            if bars is not None:
+                self._bars.remove(bars)
             await self._link.release(topic.venue, topic.symbol, DataType.TRADES)
             raise
-        for piece in past:
-            self._bars.take_past(bars, *piece)
         log.info("making bars", topic=topic.name, continued=is_continued, past_trades=sum(len(one[0]) for one in past))
         self._made[topic] = bars
         self._is_wanted.set()

@@ -241,6 +241,23 @@ async def test_without_a_past_bars_begin_with_what_comes(clock: ManualClock) -> 
     await stage.aggregator.stop()
 
 
+async def test_a_past_that_makes_no_sense_leaves_nothing_behind(clock: ManualClock) -> None:
+    told: list[tuple[Any, ...]] = [("no columns",)]
+    stage = Stage(clock, past=lambda *_: told)
+    await stage.aggregator.start()
+
+    with pytest.raises(TypeError):
+        await stage.hold()
+    left = (stage.link.wishes[TRADES], stage.status(), stage.hub.topics())
+    told.clear()
+    reader = await stage.hold()
+    await stage.trade(1, 2, 3)
+
+    assert left == (0, [], [])
+    assert ids(reader.drain(10)) == [(1, 3)]
+    await stage.aggregator.stop()
+
+
 async def test_bars_that_are_there_already_leave_nothing_held(stage: Stage) -> None:
     stage.hub.create_topic("venue", "BTCUSDT", BARS, 1 << 16)
 
