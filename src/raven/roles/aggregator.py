@@ -133,17 +133,19 @@ class Aggregator(LinkCollector):
 
     async def _missed(self, topic: Topic, state: BarState | None) -> Sequence[tuple[Any, ...]]:
         """Read the trades since a state was kept; none when nobody can tell them."""
-        if self._past is None:
-            return ()
         earliest = self._now_ms() - self._warm_up_ms
         since = max(earliest, state.at_ms - _OVERLAP_MS) if state else earliest
         trades = Topic(topic.venue, topic.symbol, DataType.TRADES)
         try:
-            return await asyncio.wait_for(asyncio.to_thread(self._past, trades, since), _PAST_TIMEOUT_S)
+            if self._past is not None:
+                return await asyncio.wait_for(asyncio.to_thread(self._past, trades, since), _PAST_TIMEOUT_S)
         except (RavenError, TimeoutError) as error:
             reason = error.message if isinstance(error, RavenError) else f"no answer within {_PAST_TIMEOUT_S:g} s"
             log.info("bars begin without the past", topic=topic.name, reason=reason)
-            return ()
+        if state is not None:
+            # The next trade says by its id what is missing of the bar that is open; the clock waits for it.
+            self._clock_stands_until_ms = self._now_ms() + _RETURN_MS
+        return ()
 
     def _is_live(self, topic: Topic, topic_id: int) -> bool:
         return self._trades(topic_id) > 0

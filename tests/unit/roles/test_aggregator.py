@@ -320,6 +320,29 @@ async def test_the_clock_ends_no_bar_while_the_upstream_is_away(clock: ManualClo
     await stage.aggregator.stop()
 
 
+async def test_after_a_restart_the_clock_ends_no_bar_before_it_is_known_what_is_missing(
+    clock: ManualClock, tmp_path: Path
+) -> None:
+    spec = bar_spec("time", seconds=1)
+    stage = Stage(clock, tmp_path, spec)
+    await stage.aggregator.start()
+    await stage.hold(data_type=DataType.TIME_BARS)
+    await stage.trade(1)
+    await stage.aggregator.stop()
+
+    await clock.advance(10)
+    again = Stage(clock, tmp_path, spec)
+    await again.aggregator.start()
+    reader = await again.hold(data_type=DataType.TIME_BARS)
+    await clock.advance(1)
+    await again.trade(4)
+
+    (bar,) = reader.drain(10)
+    assert ids([bar]) == [(1, 1)]
+    assert (is_complete(bar), bar.body[BarWord.GAP_COUNT]) == (False, 2)
+    await again.aggregator.stop()
+
+
 async def test_what_makes_bars_impossible_reaches_whoever_watches(
     stage: Stage, monkeypatch: pytest.MonkeyPatch
 ) -> None:
