@@ -123,6 +123,8 @@ class Reach:
             known = [service for service in SERVICES.values() if port(service, self.settings) == self._port]
             ports = [monitoring_port(service, self.settings) for service in known]
             ports.append(self._port + self.settings.monitoring.port_offset)
+            # `raven --port N` moves only its gRPC port. Whoever answers says which one is its own.
+            ports += [monitoring_port(service, self.settings) for service in SERVICES.values()]
             only = known[0] if len(known) == 1 else None
             return [Target(self.host, self._port, tuple(dict.fromkeys(ports)), only)]
         return [self._target(service) for service in SERVICES.values()]
@@ -135,7 +137,8 @@ class Reach:
 
     def _target(self, service: Service) -> Target:
         if self._port is not None:
-            return Target(self.host, self._port, (self._port + self.settings.monitoring.port_offset,), service)
+            ports = (self._port + self.settings.monitoring.port_offset, monitoring_port(service, self.settings))
+            return Target(self.host, self._port, ports, service)
         return Target(self.host, port(service, self.settings), (monitoring_port(service, self.settings),), service)
 
     # --- what they are doing ----------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ import json
 import pytest
 from tests.unit.ctl.conftest import Platform
 
-from raven.app.services import SERVICES
+from raven.app.services import SERVICES, port_path
 from raven.errors import ConfigurationError
 
 # --- status ---------------------------------------------------------------------------------------------------------
@@ -210,6 +210,18 @@ def test_list_shows_what_is_collected_everywhere(platform: Platform) -> None:
         ["binance_spot", "binance_spot", "BTCUSDT", "trades", "live", "2"],
         ["raven_tibs", "binance_spot", "BTCUSDT", "trades", "waiting", "2"],
     ]
+
+
+def test_a_service_whose_grpc_port_alone_was_moved_is_found(
+    platform: Platform, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raven = platform.add("raven", has={"BTCUSDT": "live"})
+    monkeypatch.setenv("RAVEN__" + port_path(SERVICES["raven"]).upper().replace(".", "__"), "1")
+
+    code, out = platform.run("status", "--port", str(raven.port), "--json")
+
+    assert code == 0
+    assert [(row["service"], row["status"], row["symbols"]) for row in json.loads(out)] == [("raven", "healthy", 1)]
 
 
 def test_list_can_be_asked_of_a_port(platform: Platform) -> None:
