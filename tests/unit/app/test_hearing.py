@@ -200,3 +200,21 @@ async def test_what_is_configured_is_asked_for_until_the_upstream_gives_or_refus
     lifecycle.add("test", start=watch)
     assert await lifecycle.run() == 0
     assert collector.asked == ["AUSDT", "BUSDT", "CUSDT", "AUSDT"]
+
+
+async def test_a_symbol_that_breaks_something_keeps_no_other(capsys: pytest.CaptureFixture[str]) -> None:
+    told = settings(raven_timebar={"symbols": ["AUSDT", "BUSDT"]})
+    collector = Collects(ValueError("nobody foresaw this"))
+    lifecycle = Lifecycle()
+    hear("timebar", told).collect(lifecycle, collector, [DataType.TRADES])  # type: ignore[arg-type]
+
+    async def watch() -> None:
+        for _ in range(20):
+            await hearing.asyncio.sleep(0)
+        lifecycle.stop()
+
+    lifecycle.add("test", start=watch)
+    await lifecycle.run()
+
+    assert collector.asked == ["AUSDT", "BUSDT"]
+    assert "nobody foresaw this" in "".join(capsys.readouterr())

@@ -18,7 +18,7 @@ from raven.errors import ConfigurationError, RavenError
 from raven.fanout import Collector, Unobtainable
 from raven.fanout import Status as Refusal
 from raven.ingest.collections import CONFIGURED
-from raven.observe import Health, Status, UpstreamCollector, UpstreamCounts, get_logger
+from raven.observe import Health, Status, UpstreamCollector, UpstreamCounts, get_logger, record_error
 from raven.ports import Link
 from raven.registry import LINKS, VENUES, load
 from raven.resilience.backoff import Backoff
@@ -192,4 +192,7 @@ async def _is_held(collector: Collector, symbol: str, data_type: DataType) -> bo
         following = "tries again" if passes else "goes without it"
         log.warning("not collected", symbol=symbol, reason=error.message, next=following)
         return not passes
+    except Exception as error:
+        # A task's edge: one symbol must not keep the others, and nobody else would hear of it.
+        record_error(error, f"collecting {symbol}")
     return True
