@@ -322,7 +322,7 @@ impl<R: Rule> Builder<R> {
         if fills_hole {
             self.fill_hole(trade.id, emit);
         }
-        let Some(serial) = self.home_of(trade) else {
+        let Some(serial) = self.home_of(trade, fills_hole) else {
             self.counts.dropped += 1;
             return;
         };
@@ -357,7 +357,7 @@ impl<R: Rule> Builder<R> {
     }
 
     /// The bar that a late trade belongs to.
-    fn home_of(&mut self, trade: &Trade) -> Option<u64> {
+    fn home_of(&mut self, trade: &Trade, fills_hole: bool) -> Option<u64> {
         let Some(interval_ms) = self.rule.interval_ms() else {
             // The newest that begins before it, so that the first trade of a bar, by which it is known, stays the same.
             let open = self.is_open.then_some(&self.bar);
@@ -379,7 +379,8 @@ impl<R: Rule> Builder<R> {
         // Its neighbours that are missing still may be in it, too.
         let gap_count = self.order.missing_beside(trade.id);
         let empty = Bar::empty(self.serial, open_ms, trade.price);
-        let bar = Bar { gap_count, is_cut: self.is_unknown, ..empty };
+        // One that is newer by its id and older by its time: nobody knows how many such are still to come.
+        let bar = Bar { gap_count, is_cut: self.is_unknown || !fills_hole, ..empty };
         self.serial += 1;
         let is_full = self.recent.len() == CORRECTABLE;
         if is_full {
@@ -534,6 +535,19 @@ mod tests {
         let begun = bars.iter().find(|bar| bar.open_ms == 2000).map(|bar| (bar.first_id, bar.gap_count));
 
         assert_eq!(begun, Some((4, 2)), "3 and 5 may be in it");
+    }
+
+    #[test]
+    fn a_trade_from_the_future_makes_nothing_complete_that_comes_after_it() {
+        let mut builder = Builder::new(Time::new(1.0, false), false);
+        taken(&mut builder, &[(1, 500), (2, 1500), (3, 3_600_000)]);
+
+        let bars = taken(&mut builder, &[(4, 2500), (5, 2600)]);
+
+        assert_eq!(
+            bars.iter().map(|bar| (bar.ticks(), bar.is_complete())).collect::<Vec<_>>(),
+            [(1, false), (2, false)]
+        );
     }
 
     #[test]
