@@ -62,6 +62,9 @@ def beside_a_writer(native: Path, name: str, seconds: float, *reader: str | Path
             return run(1, *reader, real_time=real_time)
         finally:
             writer.terminate()
+            writer.wait()
+            # The next writer of this name would clean it, but nobody will use this one again.
+            Path("/dev/shm", name).unlink(missing_ok=True)
 
 
 def python_ages(name: str, seconds: float) -> dict[str, float]:
