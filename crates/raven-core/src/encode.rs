@@ -9,6 +9,7 @@
 //! and one division of exact operands rounds correctly; whatever is larger goes through the text.
 
 use crate::bars::{vwap, Bar, Spec};
+use crate::parse::decimal::MAX_SCALE;
 use crate::record::{bar, candle, flags, funding, gap, GapReason, Header, Kind, HEADER_WORDS};
 
 /// Powers of ten that a double holds exactly.
@@ -191,6 +192,9 @@ impl Encoder {
     /// A bar is a candle with more fields. Bars are rare: the message is written first and its length then put before it.
     fn bar(&self, header: &Header, body: &[u64], out: &mut Vec<u8>) -> bool {
         let (Some(spec), Some(made)) = (Spec::from_words(body), Bar::from_words(body)) else { return false };
+        if header.price_scale.max(header.quantity_scale) > MAX_SCALE {
+            return false;
+        }
         let price = |mantissa: i64| to_double(mantissa, header.price_scale);
         let volume = |mantissa: i64| to_double(mantissa, header.quantity_scale);
         let label = spec.label();
@@ -209,11 +213,11 @@ impl Encoder {
         put_int(out, 11, made.ticks());
         put_double(out, 12, made.theta);
         put_int(out, 101, made.close_ms as u64);
-        let quote_scale = header.price_scale + header.quantity_scale;
+        let quote_scale = header.price_scale.saturating_add(header.quantity_scale);
         put_wide_double(out, 102, big_to_double(made.quote_volume, quote_scale));
         put_wide_double(out, 103, vwap::to_double(&made, header.price_scale));
         put_wide_double(out, 104, volume(made.buy_volume));
-        put_wide_double(out, 105, volume(made.volume - made.buy_volume));
+        put_wide_double(out, 105, volume(made.volume.wrapping_sub(made.buy_volume)));
         put_int(out, 106, made.first_id);
         put_int(out, 107, made.last_id);
         put_int(out, 108, u64::from(made.is_complete()));

@@ -109,7 +109,7 @@ impl Bar {
 
     /// Number of trades; one that was split counts where it began.
     pub fn ticks(&self) -> u64 {
-        self.buy_ticks + self.sell_ticks
+        self.buy_ticks.wrapping_add(self.sell_ticks)
     }
 
     /// Whether nothing was traded in it. What a split print left in it is a part of a trade that counts elsewhere.

@@ -16,7 +16,7 @@ pub fn mantissa(bar: &Bar, price_scale: u8) -> i128 {
             divided(mantissa, power)
         }
     };
-    if bar.volume == 0 {
+    if bar.volume <= 0 {
         return to_scale(i128::from(bar.close), price_scale);
     }
     let volume = i128::from(bar.volume);
