@@ -24,7 +24,7 @@ import pyarrow.compute as pc
 
 from raven.errors import DataValidation
 from raven.journal.manifests import MOST_RANGES, manifest_to_change, write_manifest
-from raven.journal.partitions import parquet_folder
+from raven.journal.partitions import parquet_folder, partition_folder
 from raven.journal.reading import Batch, read_segment
 from raven.journal.schema import type_name
 from raven.journal.segment import Damage, segments_in
@@ -62,7 +62,7 @@ class _Partition:
     symbol: str
 
     def folder(self, root: Path) -> Path:
-        return root / f"date={self.date}" / f"venue={self.venue}" / f"type={self.type}" / f"symbol={self.symbol}"
+        return partition_folder(root, self.date, self.venue, self.type, self.symbol)
 
 
 def compact(

@@ -12,7 +12,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from raven.journal.partitions import parquet_folder, pieces_of, rows_of, sync
+from raven.journal.partitions import parquet_folder, pieces_of, rows_of, sync, value_of
 from raven.observe import get_logger
 
 __all__ = [
@@ -166,7 +166,7 @@ def _check_folder(
     folder: Path, manifest: Manifest, done: set[int], told: set[str]
 ) -> Generator[CheckedFile | Removed | Problem, None, Manifest | None]:
     """Check what is not `done` and complain of what is not `told`; return the manifest if it is another one by now."""
-    venue, name, symbol = (part.partition("=")[2] for part in folder.parts[-3:])
+    venue, name, symbol = (value_of(part) for part in folder.parts[-3:])
     removed: dict[str, Manifest] = manifest.get("removed", {})
     listed: dict[str, Manifest] = manifest["files"]
     for file, entry in removed.items():

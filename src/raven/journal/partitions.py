@@ -16,6 +16,7 @@ import os
 from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import quote, unquote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -30,11 +31,13 @@ __all__ = [
     "Part",
     "opened",
     "parquet_folder",
+    "partition_folder",
     "parts_in",
     "pieces_of",
     "rows_of",
     "sync",
     "tell_damage",
+    "value_of",
 ]
 
 log = get_logger("journal")
@@ -81,6 +84,13 @@ def parquet_folder(journal: Path) -> Path:
     return journal / "parquet"
 
 
+def partition_folder(root: Path, date: str, venue: str, name: str, symbol: str) -> Path:
+    """Return the folder of one day, venue, type and symbol. What is no letter or digit of a name from outside stands
+    there as `%2F`, as other readers of such folders understand it: no name leads out of the journal.
+    """
+    return root / f"date={date}" / f"venue={_quoted(venue)}" / f"type={name}" / f"symbol={_quoted(symbol)}"
+
+
 def parts_in(
     journal: Path, *, type: str = "", venue: str = "", symbols: Collection[str] = (), date: str = ""
 ) -> list[Part]:
@@ -88,7 +98,7 @@ def parts_in(
     found = []
     for symbol in symbols or ("",):
         pattern = "/".join(
-            f"{name}={glob.escape(value) or '*'}"
+            f"{name}={glob.escape(_quoted(value)) or '*'}"
             for name, value in (("date", date), ("venue", venue), ("type", type), ("symbol", symbol))
         )
         for path in parquet_folder(journal).glob(f"{pattern}/*.parquet"):
@@ -211,4 +221,13 @@ def sync(path: Path) -> None:
 
 
 def _value(folder: Path) -> str:
-    return folder.name.partition("=")[2]
+    return value_of(folder.name)
+
+
+def value_of(part: str) -> str:
+    """Return the value of a part of a partition's path, like `symbol=BTCUSDT`."""
+    return unquote(part.partition("=")[2])
+
+
+def _quoted(name: str) -> str:
+    return "".join(letter if letter.isalnum() else quote(letter, safe="-_.") for letter in name)

@@ -103,6 +103,23 @@ def test_a_value_with_many_digits_keeps_them_beside_files_of_short_ones(tmp_path
     assert [row for one in answer.tables() for row in one["price"].to_pylist()] == [exact]
 
 
+@pytest.mark.parametrize("symbol", ["../../../../OUT", "BTC/USDT", "100%", "币安人生USDT"])
+def test_no_symbol_leads_out_of_the_journal(tmp_path: Path, symbol: str) -> None:
+    folder, hub = tmp_path / "journal", Hub()
+    journal = opened(folder, hub)
+    trades = hub.create_topic("venue", symbol, int(DataType.TRADES), 1 << 16)
+    trades.trade(NS, NS, 1, 5, 7, price_scale=0, quantity_scale=0, taker_sells=True)
+    journal.close()
+    begin_next_segment(folder)
+
+    compact(folder)
+
+    assert [path.name for path in tmp_path.iterdir()] == ["journal"]
+    assert [row["symbol"] for row in table(folder, "trades")] == [symbol]
+    (read,) = history(folder, Wanted([symbol], DataType.TRADES))
+    assert (read["symbol"].to_pylist(), read["id"].to_pylist()) == ([symbol], [1])
+
+
 def test_the_manifest_says_what_a_file_holds(tmp_path: Path) -> None:
     write(tmp_path)
     compact(tmp_path)
